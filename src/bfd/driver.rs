@@ -1,0 +1,309 @@
+//! The BFD thread: runs [`Sessions`] on sockets of its own and shares nothing, so that no probe,
+//! TLS handshake or log can delay a packet.
+#![expect(clippy::disallowed_methods, reason = "driver: clock, sockets and a thread")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+use socket2::Socket;
+use tokio::sync::{mpsc, oneshot};
+
+use super::packet::Discard;
+use super::session;
+use super::sessions::{Config, Hops, Sessions};
+use crate::route::PeerName;
+use crate::sys;
+
+/// Above every thread of normal priority, below the kernel's own.
+const PRIORITY: i32 = 20;
+/// How long to wait before a socket that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the owner wants.
+#[derive(Debug)]
+pub enum Command {
+    /// A session like this with the peer
+    Set(PeerName, Config),
+    /// No session with the peer
+    Remove(PeerName),
+    /// AdminDown to every peer: we are about to stop
+    AdminDown,
+    /// A report, for status and metrics
+    Report(oneshot::Sender<Report>),
+}
+
+/// What the owner is told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// A session changed
+    Session(PeerName, session::Event),
+    /// Sending to a peer, or receiving at all, does not work, or (`None`) works again
+    Trouble(PeerName, Option<String>),
+    /// The thread runs at normal priority, for this reason
+    NoRealtime(String),
+}
+
+/// Counters.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Datagrams dropped, by reason
+    pub discards: BTreeMap<Discard, u64>,
+}
+
+/// Reaches the thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: std_mpsc::Sender<Command>,
+    wake: Arc<EventFd>,
+}
+
+impl Handle {
+    /// Sends a command; it is lost if the thread is gone, and with it the process.
+    pub fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            // A full counter means that the thread is being woken already.
+            let _ = self.wake.write(1);
+        }
+    }
+
+    /// Counters; empty if the thread does not answer.
+    pub async fn report(&self) -> Report {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Report(reply));
+        answer.await.unwrap_or_default()
+    }
+}
+
+/// Starts the thread. Events go to `events`, which is never waited for.
+///
+/// # Errors
+///
+/// When the kernel has no thread or descriptor left.
+pub fn spawn(seed: u64, events: mpsc::Sender<Event>) -> io::Result<Handle> {
+    let (sender, commands) = std_mpsc::channel();
+    let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+    let handle = Handle { commands: sender, wake: wake.clone() };
+    thread::Builder::new().name("bfd".into()).spawn(move || {
+        let driver = Driver {
+            sessions: Sessions::new(seed),
+            receivers: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            trouble: BTreeMap::new(),
+            retry_at: None,
+            random: fastrand::Rng::with_seed(seed),
+            commands,
+            wake,
+            events,
+            unsent: Vec::new(),
+        };
+        driver.run();
+    })?;
+    Ok(handle)
+}
+
+struct Driver {
+    sessions: Sessions,
+    /// By port and whether IPv4
+    receivers: BTreeMap<(Hops, bool), super::socket::Receiver>,
+    /// By our discriminator
+    senders: BTreeMap<NonZeroU32, Socket>,
+    trouble: BTreeMap<PeerName, String>,
+    retry_at: Option<Instant>,
+    random: fastrand::Rng,
+    commands: std_mpsc::Receiver<Command>,
+    wake: Arc<EventFd>,
+    events: mpsc::Sender<Event>,
+    /// Events that did not fit into the channel
+    unsent: Vec<Event>,
+}
+
+impl Driver {
+    /// Runs until the owner is gone.
+    fn run(mut self) {
+        if let Err(error) = sys::set_realtime_priority(PRIORITY) {
+            self.unsent.push(Event::NoRealtime(sys::describe(&error)));
+        }
+        while self.handle_commands() {
+            self.receive();
+            let now = Instant::now();
+            let before = self.sessions.configs().count();
+            self.sessions.handle_timeout(now);
+            if self.sessions.configs().count() != before {
+                self.close_unused();
+            }
+            if self.retry_at.is_some_and(|at| at <= now) {
+                self.retry_at = None;
+                self.open_receivers();
+            }
+            self.transmit();
+            self.tell();
+            self.wait();
+        }
+    }
+
+    /// Takes all commands that wait; `false` when the owner is gone.
+    fn handle_commands(&mut self) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Set(peer, config)) => {
+                    self.sessions.set(&peer, config, Instant::now());
+                    self.close_unused();
+                    self.open_receivers();
+                }
+                Ok(Command::Remove(peer)) => {
+                    self.sessions.remove(&peer, Instant::now());
+                    self.trouble.remove(&peer);
+                }
+                Ok(Command::AdminDown) => self.sessions.admin_down(Instant::now()),
+                Ok(Command::Report(reply)) => {
+                    // The asker may have given up waiting.
+                    let _ = reply.send(Report { discards: self.sessions.discards().clone() });
+                }
+                Err(std_mpsc::TryRecvError::Empty) => return true,
+                Err(std_mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn close_unused(&mut self) {
+        let sessions = &self.sessions;
+        self.senders.retain(|discriminator, _| sessions.config(*discriminator).is_some());
+        self.receivers.retain(|key, _| sessions.configs().any(|(_, config)| place(config) == *key));
+    }
+
+    fn open_receivers(&mut self) {
+        let configs: Vec<_> = self.sessions.configs().map(|(d, c)| (d, c.clone())).collect();
+        for (discriminator, config) in configs {
+            let key = place(&config);
+            if self.receivers.contains_key(&key) {
+                continue;
+            }
+            match super::socket::Receiver::bind(config.hops, config.remote) {
+                Ok(receiver) => {
+                    self.receivers.insert(key, receiver);
+                    self.note(discriminator, None);
+                }
+                Err(error) => {
+                    let port = config.hops.port();
+                    let in_use = error.kind() == io::ErrorKind::AddrInUse;
+                    let hint = if in_use { " (another BFD daemon runs on this host)" } else { "" };
+                    let text = format!(
+                        "cannot receive on UDP port {port}: {}{hint}",
+                        sys::describe(&error)
+                    );
+                    self.note(discriminator, Some(text));
+                    self.retry_at = Some(Instant::now() + RETRY);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self) {
+        for receiver in self.receivers.values_mut() {
+            // Errors belong to single datagrams; a bounded number of turns keeps a flood on one
+            // port from starving the rest.
+            for _ in 0..256 {
+                match receiver.receive() {
+                    Ok(Some(datagram)) => self.sessions.handle_datagram(datagram),
+                    Ok(None) => break,
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self) {
+        while let Some((discriminator, packet)) = self.sessions.poll_transmit(Instant::now()) {
+            if self.trouble_with_receiving(discriminator) {
+                continue; // a session that cannot hear must not say that it is there
+            }
+            match self.send(discriminator, &packet) {
+                Ok(()) => self.note(discriminator, None),
+                Err(error) => {
+                    // The next packet gets a new socket: addresses and routes may have changed.
+                    self.senders.remove(&discriminator);
+                    self.note(
+                        discriminator,
+                        Some(format!("cannot send: {}", sys::describe(&error))),
+                    );
+                }
+            }
+        }
+    }
+
+    fn trouble_with_receiving(&self, discriminator: NonZeroU32) -> bool {
+        let config = self.sessions.config(discriminator);
+        config.is_some_and(|(_, config)| !self.receivers.contains_key(&place(config)))
+    }
+
+    fn send(&mut self, discriminator: NonZeroU32, packet: &[u8]) -> io::Result<()> {
+        let Some((_, config)) = self.sessions.config(discriminator) else { return Ok(()) };
+        let socket = match self.senders.entry(discriminator) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(super::socket::open_sender(config, &mut self.random)?)
+            }
+        };
+        match socket.send(packet) {
+            // The peer's answer to an earlier packet that nobody there listens: this one did not
+            // go out, the next will.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// Tells the owner about trouble once, and once that it is over.
+    fn note(&mut self, discriminator: NonZeroU32, trouble: Option<String>) {
+        let Some((peer, _)) = self.sessions.config(discriminator) else { return };
+        let peer = peer.clone();
+        let before = match &trouble {
+            Some(text) => self.trouble.insert(peer.clone(), text.clone()),
+            None => self.trouble.remove(&peer),
+        };
+        if before != trouble {
+            self.unsent.push(Event::Trouble(peer, trouble));
+        }
+    }
+
+    /// Hands over events without ever waiting; what does not fit is kept for the next turn.
+    fn tell(&mut self) {
+        while let Some((peer, event)) = self.sessions.poll_event() {
+            self.unsent.push(Event::Session(peer, event));
+        }
+        let sent = self
+            .unsent
+            .iter()
+            .take_while(|event| self.events.try_send((*event).clone()).is_ok())
+            .count();
+        self.unsent.drain(..sent);
+    }
+
+    /// Sleeps until a datagram, a command or the next deadline.
+    fn wait(&mut self) {
+        let deadline = self.sessions.poll_timeout().into_iter().chain(self.retry_at).min();
+        let retry_events = (!self.unsent.is_empty()).then_some(Duration::from_millis(10));
+        let until_deadline = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = until_deadline.into_iter().chain(retry_events).min().map(TimeSpec::from);
+        let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
+        let receivers = self.receivers.values();
+        fds.extend(receivers.map(|receiver| PollFd::new(receiver.as_fd(), PollFlags::POLLIN)));
+        // Interrupted or not, the loop looks at everything.
+        let _ = ppoll(&mut fds, timeout, None);
+        // Nonblocking: an error means that nobody woke us.
+        let _ = self.wake.read();
+    }
+}
+
+fn place(config: &Config) -> (Hops, bool) {
+    (config.hops, matches!(config.remote, IpAddr::V4(_)))
+}

@@ -1,0 +1,41 @@
+//! Bidirectional Forwarding Detection (RFC 5880): is the path to the router alive, to within
+//! milliseconds?
+//!
+//! # Pieces
+//!
+//! * [`packet`]: the Control packet and its octets; no state.
+//! * [`session`]: the state machine and timers of one session.
+//! * [`sessions`]: all of them; which one a datagram belongs to, or why it is dropped.
+//! * [`driver`]: the thread, with `socket` for what UDP needs.
+//!
+//! # Threads
+//!
+//! BFD is the only part of the daemon besides the owner that owns state, and it shares none of it.
+//! Its thread has sockets and a queue of commands of its own and runs at real-time priority where
+//! that is allowed, so that neither a TLS handshake nor a busy host delays a packet. It writes no
+//! log and waits for nobody: what it has to tell goes into a channel or stays until there is room.
+//!
+//! # What it means
+//!
+//! A session that had been Up and fails takes the BGP session with it at once. One that never came
+//! up, or that the router's operator took down (AdminDown), does not (RFC 5882 §4).
+//!
+//! # Supported standards
+//!
+//! * RFC 5880 asynchronous mode, Poll Sequences, slow start, all discards of §6.8.6; a peer in
+//!   demand mode is respected
+//! * RFC 5881 single hop over IPv4 and IPv6: TTL 255 sent and demanded, source ports of §4
+//! * RFC 5883 multihop, on its own port, with a minimum TTL
+//! * RFC 5882 meaning to BGP
+//!
+//! # Not implemented
+//!
+//! * The Echo function, demand mode of our own, authentication
+pub mod driver;
+pub mod packet;
+pub mod session;
+pub mod sessions;
+mod socket;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! One BFD session, without sockets or clocks.
+//!
+//! State machine of RFC 5880 §6.2 and §6.8.6, Poll Sequences and timer changes of §6.5 and §6.8.3,
+//! detection of §6.8.4, transmission of §6.8.7. Asynchronous mode; the Echo function and demand
+//! mode are not offered, and a peer in demand mode is answered as §6.6 asks.
+use std::collections::VecDeque;
+use std::num::{NonZeroU8, NonZeroU32};
+use std::time::{Duration, Instant};
+
+use super::packet::{Diag, Packet, State};
+
+/// Below this rate a session may not send until it is Up (RFC 5880 §6.8.3).
+const SLOW: Duration = Duration::from_secs(1);
+
+/// What was configured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names are the RFC's")]
+pub struct Config {
+    pub detect_mult: NonZeroU8,
+    pub desired_min_tx: Duration,
+    pub required_min_rx: Duration,
+}
+
+/// What the session tells its owner.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// It entered Up
+    Up,
+    /// It left Up because the path or the peer failed
+    Down(Diag),
+    /// It left Up because the peer's operator said so, which is no failure (RFC 5882 §4.2)
+    PeerAdminDown,
+}
+
+/// What the peer last said (RFC 5880 §6.8.1).
+#[derive(Clone, Copy, Debug)]
+struct Remote {
+    discriminator: NonZeroU32,
+    state: State,
+    demand: bool,
+    detect_mult: NonZeroU8,
+    desired_min_tx: Duration,
+    required_min_rx: Duration,
+    /// When it said so
+    at: Instant,
+}
+
+/// The protocol state of one session.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    discriminator: NonZeroU32,
+    state: State,
+    diag: Diag,
+    /// `None` until the peer is heard, and again when it was silent for a detection time
+    remote: Option<Remote>,
+    /// What we send as Desired Min TX and Required Min RX
+    announced: Timing,
+    /// What we go by until the peer has confirmed `announced` (RFC 5880 §6.8.3)
+    in_force: Timing,
+    /// A Poll Sequence is under way
+    polling: bool,
+    /// Another has to follow it: `announced` changed after it had begun
+    poll_again: bool,
+    /// The peer polls: the next packet carries Final
+    final_due: bool,
+    /// The state changed: the next packet does not wait for its interval
+    hurry: bool,
+    last_tx: Option<Instant>,
+    next_tx: Instant,
+    random: fastrand::Rng,
+    events: VecDeque<Event>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Timing {
+    desired_min_tx: Duration,
+    required_min_rx: Duration,
+}
+
+impl Session {
+    /// Starts in Down; the first packet is due at once.
+    #[must_use]
+    pub fn new(config: Config, discriminator: NonZeroU32, seed: u64, now: Instant) -> Self {
+        let slow = Timing {
+            desired_min_tx: config.desired_min_tx.max(SLOW),
+            required_min_rx: config.required_min_rx,
+        };
+        Self {
+            config,
+            discriminator,
+            state: State::Down,
+            diag: Diag::NONE,
+            remote: None,
+            announced: slow,
+            in_force: slow,
+            polling: false,
+            poll_again: false,
+            final_due: false,
+            hurry: false,
+            last_tx: None,
+            next_tx: now,
+            random: fastrand::Rng::with_seed(seed),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The local session state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Takes in a packet that the discards of RFC 5880 §6.8.6 let through, received at `at`.
+    pub fn handle_packet(&mut self, packet: &Packet, at: Instant) {
+        self.remote = Some(Remote {
+            discriminator: packet.my_discriminator,
+            state: packet.state,
+            demand: packet.demand,
+            detect_mult: packet.detect_mult,
+            desired_min_tx: packet.desired_min_tx,
+            required_min_rx: packet.required_min_rx,
+            at,
+        });
+        if packet.is_final && self.polling {
+            self.polling = std::mem::take(&mut self.poll_again);
+            if !self.polling {
+                self.in_force = self.announced;
+            }
+        }
+        if self.state == State::AdminDown {
+            return;
+        }
+        self.step(packet.state, at);
+        if packet.poll {
+            self.final_due = true;
+        }
+        self.reschedule(at);
+    }
+
+    /// Takes in the passing of time; extra calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.detect_at().is_some_and(|at| at <= now) {
+            // RFC 5880 §6.8.1: a peer that was silent for this long has no discriminator, its
+            // wishes are forgotten with it, and nobody is left to answer a Poll.
+            self.remote = None;
+            self.polling = false;
+            self.poll_again = false;
+            let expired = Diag::DETECTION_TIME_EXPIRED;
+            if self.state == State::Up {
+                self.events.push_back(Event::Down(expired));
+            }
+            if matches!(self.state, State::Init | State::Up) {
+                self.enter(State::Down, expired, now);
+            }
+        }
+    }
+
+    /// Takes over changed timers by a Poll Sequence (RFC 5880 §6.8.3), the session staying as it
+    /// is.
+    pub fn configure(&mut self, config: Config, now: Instant) {
+        self.config = config;
+        self.announce_timing(now);
+    }
+
+    /// Ends the session by the operator's wish (RFC 5880 §6.8.16). The driver goes on sending for
+    /// as long as it likes.
+    pub fn admin_down(&mut self, now: Instant) {
+        self.enter(State::AdminDown, Diag::ADMINISTRATIVELY_DOWN, now);
+    }
+
+    /// The next packet to send, if one is due.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Packet> {
+        let periodic = self.transmits() && (self.hurry || self.next_tx <= now);
+        if !periodic && !self.final_due {
+            return None;
+        }
+        // RFC 5880 §6.5: never both, and an answer is not a question.
+        let is_final = std::mem::take(&mut self.final_due);
+        self.hurry = false;
+        if !is_final {
+            // RFC 5880 §6.5: a Final is independent of periodic packets, it takes no one's place.
+            self.last_tx = Some(now);
+            self.next_tx = now + self.jittered_interval();
+        }
+        Some(Packet {
+            diag: self.diag,
+            state: self.state,
+            poll: self.polling && !is_final,
+            is_final,
+            control_plane_independent: false,
+            authentication_present: false,
+            demand: false,
+            detect_mult: self.config.detect_mult,
+            my_discriminator: self.discriminator,
+            your_discriminator: self.remote_discriminator(),
+            desired_min_tx: self.announced.desired_min_tx,
+            required_min_rx: self.announced.required_min_rx,
+            required_min_echo_rx: Duration::ZERO,
+        })
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`] and [`Self::poll_transmit`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let transmit = self.transmits().then_some(self.next_tx);
+        [transmit, self.detect_at()].into_iter().flatten().min()
+    }
+
+    /// RFC 5880 §6.8.6, from "If received state is AdminDown".
+    fn step(&mut self, received: State, now: Instant) {
+        const SIGNALED: Diag = Diag::NEIGHBOR_SIGNALED_DOWN;
+        match (self.state, received) {
+            (State::Down, State::Down) => self.enter(State::Init, self.diag, now),
+            (State::Down, State::Init) | (State::Init, State::Init | State::Up) => {
+                self.enter(State::Up, Diag::NONE, now);
+                self.events.push_back(Event::Up);
+            }
+            (State::Init, State::AdminDown) => self.enter(State::Down, SIGNALED, now),
+            (State::Up, State::AdminDown) => {
+                self.enter(State::Down, SIGNALED, now);
+                self.events.push_back(Event::PeerAdminDown);
+            }
+            (State::Up, State::Down) => {
+                self.enter(State::Down, SIGNALED, now);
+                self.events.push_back(Event::Down(SIGNALED));
+            }
+            (State::Down, State::AdminDown | State::Up)
+            | (State::Init, State::Down)
+            | (State::Up, State::Init | State::Up)
+            | (State::AdminDown, _) => {}
+        }
+    }
+
+    fn enter(&mut self, next: State, diag: Diag, now: Instant) {
+        self.state = next;
+        self.diag = diag;
+        // RFC 5880 §6.8.7: a change of state should be known sooner than the next interval.
+        self.hurry = true;
+        self.announce_timing(now);
+    }
+
+    /// Says what timing we want in this state, and polls if that is news to the peer.
+    fn announce_timing(&mut self, now: Instant) {
+        let slow = if self.state == State::Up { Duration::ZERO } else { SLOW };
+        let wanted = Timing {
+            desired_min_tx: self.config.desired_min_tx.max(slow),
+            required_min_rx: self.config.required_min_rx,
+        };
+        let is_news = std::mem::replace(&mut self.announced, wanted) != wanted;
+        // RFC 5880 §6.8.3: while Up, sending slower and expecting faster both wait for the peer's
+        // Final; the other way round takes effect at once.
+        self.in_force = match self.state {
+            State::Up if is_news => Timing {
+                desired_min_tx: self.in_force.desired_min_tx.min(wanted.desired_min_tx),
+                required_min_rx: self.in_force.required_min_rx.max(wanted.required_min_rx),
+            },
+            State::Up => self.in_force,
+            State::AdminDown | State::Down | State::Init => wanted,
+        };
+        if is_news && self.remote.is_some() {
+            self.poll_again = self.polling;
+            self.polling = true;
+        }
+        self.reschedule(now);
+    }
+
+    /// A shorter interval holds at once; a longer one from the next packet on. Packets that come
+    /// in never move our own transmission otherwise.
+    fn reschedule(&mut self, now: Instant) {
+        if let Some(last) = self.last_tx {
+            let latest = last + self.tx_interval();
+            if self.next_tx > latest {
+                self.next_tx = (last + self.jittered_interval()).max(now);
+            }
+        }
+    }
+
+    /// Whether periodic packets are sent (RFC 5880 §6.8.7).
+    fn transmits(&self) -> bool {
+        let Some(remote) = &self.remote else { return true };
+        let both_up = self.state == State::Up && remote.state == State::Up;
+        let demanded = remote.demand && both_up && !self.polling;
+        !remote.required_min_rx.is_zero() && !demanded
+    }
+
+    /// RFC 5880 §6.8.2.
+    fn tx_interval(&self) -> Duration {
+        let required = self.remote.map_or(Duration::ZERO, |remote| remote.required_min_rx);
+        self.in_force.desired_min_tx.max(required)
+    }
+
+    /// RFC 5880 §6.8.4, asynchronous mode: the peer's multiplier, and the larger of what we
+    /// accept and what it offers.
+    fn detection_time(&self) -> Option<Duration> {
+        let remote = self.remote?;
+        let interval = self.in_force.required_min_rx.max(remote.desired_min_tx);
+        Some(interval * u32::from(remote.detect_mult.get()))
+    }
+
+    /// When the peer has been silent for too long.
+    fn detect_at(&self) -> Option<Instant> {
+        Some(self.remote?.at + self.detection_time()?)
+    }
+
+    /// RFC 5880 §6.8.7: 75 to 100 % of the interval, to 90 % where Detect Mult is 1.
+    fn jittered_interval(&mut self) -> Duration {
+        let spread = if self.config.detect_mult.get() == 1 { 0.15 } else { 0.25 };
+        self.tx_interval().mul_f64(0.75 + self.random.f64() * spread)
+    }
+}
+
+/// Looks.
+impl Session {
+    /// Why the state last changed for the worse.
+    #[must_use]
+    pub fn diag(&self) -> Diag {
+        self.diag
+    }
+
+    /// Our discriminator.
+    #[must_use]
+    pub fn discriminator(&self) -> NonZeroU32 {
+        self.discriminator
+    }
+
+    /// Whether this peer, known by what it calls itself, has been heard within the detection time.
+    #[must_use]
+    pub fn remote_discriminator(&self) -> Option<NonZeroU32> {
+        self.remote.map(|remote| remote.discriminator)
+    }
+
+    /// The interval at which we send, before jitter, and the time after which silence is failure.
+    #[must_use]
+    pub fn timing(&self) -> (Duration, Option<Duration>) {
+        (self.tx_interval(), self.detection_time())
+    }
+}

@@ -1,0 +1,263 @@
+//! All BFD sessions: which one a datagram belongs to (RFC 5880 §6.3, §6.8.6), which one sends next.
+//!
+//! Single-hop (RFC 5881, port 3784) and multihop (RFC 5883, port 4784) sessions are kept apart by
+//! the port a packet came to: a discriminator alone would let a packet from far away speak for a
+//! session that demands a TTL of 255.
+//! Beyond RFC 5880 §6.3, a packet must come from the address of its peer even where it names our
+//! discriminator.
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use super::packet::{Discard, LEN, Packet, State};
+use super::session::{self, Event, Session};
+use crate::route::PeerName;
+
+/// How long a peer is told that its session is no longer wanted: three packets at the slow rate.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How far away a peer may be.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Hops {
+    /// RFC 5881: on the same link; TTL 255 is sent and demanded (§5)
+    Single,
+    /// RFC 5883: behind routers
+    Multi,
+}
+
+impl Hops {
+    /// The UDP port packets are sent to (RFC 5881 §4, RFC 5883 §5).
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Single => 3784,
+            Self::Multi => 4784,
+        }
+    }
+}
+
+/// One session as the operator wants it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// Where the peer is
+    pub remote: IpAddr,
+    /// Our end; the kernel's choice when `None`
+    pub source: Option<IpAddr>,
+    /// How far away it may be
+    pub hops: Hops,
+    /// The smallest TTL accepted: 255 for [`Hops::Single`]
+    pub minimum_ttl: u8,
+    /// Its timers
+    pub session: session::Config,
+}
+
+impl Config {
+    /// Whether a session goes on when its configuration becomes `other`: its two ends stay.
+    #[must_use]
+    pub fn is_same_session(&self, other: &Self) -> bool {
+        (self.remote, self.source, self.hops) == (other.remote, other.source, other.hops)
+    }
+}
+
+/// A datagram that came to one of the two ports.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Which port
+    pub hops: Hops,
+    /// Who sent it
+    pub source: IpAddr,
+    /// TTL or Hop Limit as it arrived; `None` when the kernel did not say
+    pub ttl: Option<u8>,
+    /// What it holds
+    pub payload: &'a [u8],
+    /// When it came
+    pub at: Instant,
+}
+
+/// What one session is like now.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the RFC's")]
+pub struct Look {
+    pub peer: PeerName,
+    pub state: State,
+    pub discriminator: NonZeroU32,
+    pub remote_discriminator: Option<NonZeroU32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    peer: PeerName,
+    config: Config,
+    session: Session,
+    /// No longer wanted: until then the peer is told so
+    leaving: Option<Instant>,
+}
+
+/// Every session, by its own discriminator.
+#[derive(Debug)]
+pub struct Sessions {
+    entries: BTreeMap<NonZeroU32, Entry>,
+    events: VecDeque<(PeerName, Event)>,
+    discards: BTreeMap<Discard, u64>,
+    random: fastrand::Rng,
+}
+
+impl Sessions {
+    /// None yet; `seed` makes discriminators and jitter reproducible.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            events: VecDeque::new(),
+            discards: BTreeMap::new(),
+            random: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// Wants a session with `peer`. One between the same two ends stays as it is and changes its
+    /// timers with a Poll Sequence; any other starts anew.
+    pub fn set(&mut self, peer: &PeerName, config: Config, now: Instant) {
+        let mut entries = self.entries.values_mut().filter(|entry| entry.leaving.is_none());
+        if let Some(entry) = entries.find(|entry| entry.peer == *peer)
+            && entry.config.is_same_session(&config)
+        {
+            entry.session.configure(config.session, now);
+            entry.config = config;
+            return;
+        }
+        // Two sessions between the same two ends would contradict each other.
+        let ends = |config: &Config| (config.remote, config.hops);
+        self.entries.retain(|_, e| e.peer != *peer && ends(&e.config) != ends(&config));
+        let discriminator = self.new_discriminator();
+        let session = Session::new(config.session, discriminator, self.random.u64(..), now);
+        let entry = Entry { peer: peer.clone(), config, session, leaving: None };
+        self.entries.insert(discriminator, entry);
+    }
+
+    /// Wants no session with `peer`. It is told AdminDown for a while, so that it does not take
+    /// the silence for a failure (RFC 5880 §6.8.16).
+    pub fn remove(&mut self, peer: &PeerName, now: Instant) {
+        let mut entries = self.entries.values_mut().filter(|entry| entry.leaving.is_none());
+        if let Some(entry) = entries.find(|entry| entry.peer == *peer) {
+            entry.session.admin_down(now);
+            entry.leaving = Some(now + FAREWELL);
+        }
+    }
+
+    /// Tells every peer that we go by our operator's wish (RFC 5880 §6.8.16).
+    pub fn admin_down(&mut self, now: Instant) {
+        for entry in self.entries.values_mut() {
+            entry.session.admin_down(now);
+        }
+    }
+
+    /// Takes in a datagram, or counts why not.
+    pub fn handle_datagram(&mut self, datagram: Datagram<'_>) {
+        if let Err(discard) = self.accept(datagram) {
+            *self.discards.entry(discard).or_default() += 1;
+        }
+        self.drain_events();
+    }
+
+    /// Takes in the passing of time; extra calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.entries.retain(|_, entry| entry.leaving.is_none_or(|at| at > now));
+        for entry in self.entries.values_mut() {
+            entry.session.handle_timeout(now);
+        }
+        self.drain_events();
+    }
+
+    /// The next packet to send, and with which session's socket.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(NonZeroU32, [u8; LEN])> {
+        self.entries.iter_mut().find_map(|(discriminator, entry)| {
+            let packet = entry.session.poll_transmit(now)?;
+            Some((*discriminator, packet.encode()))
+        })
+    }
+
+    /// What happened to which peer's session.
+    pub fn poll_event(&mut self) -> Option<(PeerName, Event)> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`] and [`Self::poll_transmit`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let sessions = self.entries.values().filter_map(|entry| entry.session.poll_timeout());
+        sessions.chain(self.entries.values().filter_map(|entry| entry.leaving)).min()
+    }
+
+    /// What a session's socket needs to know.
+    #[must_use]
+    pub fn config(&self, discriminator: NonZeroU32) -> Option<(&PeerName, &Config)> {
+        self.entries.get(&discriminator).map(|entry| (&entry.peer, &entry.config))
+    }
+
+    /// Every session's configuration.
+    pub fn configs(&self) -> impl Iterator<Item = (NonZeroU32, &Config)> {
+        self.entries.iter().map(|(discriminator, entry)| (*discriminator, &entry.config))
+    }
+
+    /// What every session is like now.
+    pub fn looks(&self) -> impl Iterator<Item = Look> + '_ {
+        self.entries.values().map(|entry| Look {
+            peer: entry.peer.clone(),
+            state: entry.session.state(),
+            discriminator: entry.session.discriminator(),
+            remote_discriminator: entry.session.remote_discriminator(),
+        })
+    }
+
+    /// How many datagrams were dropped, by reason.
+    #[must_use]
+    pub fn discards(&self) -> &BTreeMap<Discard, u64> {
+        &self.discards
+    }
+
+    fn accept(&mut self, datagram: Datagram<'_>) -> Result<(), Discard> {
+        let packet = Packet::decode(datagram.payload)?;
+        let entry = match packet.your_discriminator {
+            Some(discriminator) => {
+                let entry = self.entries.get_mut(&discriminator).ok_or(Discard::UnknownSession)?;
+                let expected = (entry.config.remote, entry.config.hops);
+                if expected != (datagram.source, datagram.hops) {
+                    return Err(Discard::WrongSource);
+                }
+                entry
+            }
+            None => self
+                .entries
+                .values_mut()
+                .filter(|entry| entry.leaving.is_none())
+                .find(|e| (e.config.remote, e.config.hops) == (datagram.source, datagram.hops))
+                .ok_or(Discard::UnknownSession)?,
+        };
+        if datagram.ttl.is_none_or(|ttl| ttl < entry.config.minimum_ttl) {
+            return Err(Discard::Ttl);
+        }
+        if packet.authentication_present {
+            return Err(Discard::Authentication);
+        }
+        entry.session.handle_packet(&packet, datagram.at);
+        Ok(())
+    }
+
+    fn drain_events(&mut self) {
+        for entry in self.entries.values_mut() {
+            while let Some(event) = entry.session.poll_event() {
+                self.events.push_back((entry.peer.clone(), event));
+            }
+        }
+    }
+
+    fn new_discriminator(&mut self) -> NonZeroU32 {
+        loop {
+            let candidate = NonZeroU32::new(self.random.u32(..));
+            if let Some(candidate) = candidate.filter(|c| !self.entries.contains_key(c)) {
+                return candidate;
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Adj-RIB-Out (RFC 4271 §3.2): what one peer should have, what it has been sent, and the UPDATEs
+//! that lead from one to the other.
+//!
+//! UPDATEs are built when there is room to send them. A change that is taken back before then is
+//! never sent, and whatever is pending goes out with as many prefixes in a message as fit,
+//! withdrawals first. What is wanted outlives the session; what was sent does not.
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+use super::wire::{self, Announcement, Encoding};
+use crate::route::{Asn, Attributes, Family, NextHops};
+
+/// How this session writes routes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// As negotiated
+    pub encoding: Encoding,
+    /// As negotiated
+    pub families: Vec<Family>,
+    /// Our AS number, for an external peer's `AS_PATH`
+    pub local_asn: Asn,
+    /// Our address for each family; a family without one is not announced
+    pub next_hops: NextHops,
+}
+
+/// Why a wanted route cannot be sent on this session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotSendable {
+    /// The peer did not offer it
+    #[error("the peer did not negotiate {0}")]
+    FamilyNotNegotiated(Family),
+    /// We have no address of this family on the way to the peer
+    #[error("no {0} address on the interface to the peer to use as next hop")]
+    NoNextHop(Family),
+    /// RFC 4271 §9.2
+    #[error("its communities do not fit into an UPDATE of 4096 octets")]
+    TooLong,
+}
+
+impl Target {
+    /// The next hop with which this session announces a family.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot announce it.
+    pub fn next_hop(&self, family: Family) -> Result<IpAddr, NotSendable> {
+        if !self.families.contains(&family) {
+            return Err(NotSendable::FamilyNotNegotiated(family));
+        }
+        self.next_hops.get(family).ok_or(NotSendable::NoNextHop(family))
+    }
+}
+
+/// The routes for one peer.
+#[derive(Debug, Default)]
+pub struct AdjRibOut {
+    wanted: BTreeMap<IpNet, Arc<Attributes>>,
+    /// What the peer has; `None` where it must be told again whatever it has
+    sent: BTreeMap<IpNet, Option<Arc<Attributes>>>,
+    /// Prefixes to announce, and since when that has been decided
+    announce: BTreeMap<IpNet, Instant>,
+    /// Prefixes to withdraw, and since when that has been decided
+    withdraw: BTreeMap<IpNet, Instant>,
+    /// `None` while there is no session
+    target: Option<Target>,
+    end_of_rib_due: BTreeSet<Family>,
+    end_of_rib_released: bool,
+}
+
+/// One UPDATE, and when each of its changes was decided.
+#[derive(Debug)]
+pub struct Built {
+    /// The whole message
+    pub message: Vec<u8>,
+    /// One instant per prefix
+    pub decided: Vec<Instant>,
+}
+
+impl AdjRibOut {
+    /// Wants `prefix` announced with these attributes, or not at all.
+    pub fn set(&mut self, prefix: IpNet, attributes: Option<Arc<Attributes>>, now: Instant) {
+        match attributes {
+            Some(attributes) => self.wanted.insert(prefix, attributes),
+            None => self.wanted.remove(&prefix),
+        };
+        self.compare(prefix, now);
+    }
+
+    /// The prefixes that are wanted.
+    pub fn wanted(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.wanted.keys().copied()
+    }
+
+    /// The prefixes that the peer has been sent and not had withdrawn.
+    pub fn sent(&self) -> impl ExactSizeIterator<Item = IpNet> + '_ {
+        self.sent.keys().copied()
+    }
+
+    /// Whether the peer has been sent this prefix and not had it withdrawn.
+    #[must_use]
+    pub fn is_sent(&self, prefix: IpNet) -> bool {
+        self.sent.contains_key(&prefix)
+    }
+
+    /// A session begins: everything wanted is due, then End-of-RIB (RFC 4724 §2).
+    pub fn start(&mut self, target: Target, now: Instant) {
+        self.stop();
+        self.end_of_rib_due = target.families.iter().copied().collect();
+        self.target = Some(target);
+        self.compare_all(now);
+    }
+
+    /// The session is over: the peer has nothing of ours.
+    pub fn stop(&mut self) {
+        self.sent.clear();
+        self.announce.clear();
+        self.withdraw.clear();
+        self.end_of_rib_due.clear();
+        self.target = None;
+    }
+
+    /// Our addresses changed: families whose next hop did are announced anew.
+    pub fn set_next_hops(&mut self, next_hops: NextHops, now: Instant) {
+        let Some(target) = &mut self.target else { return };
+        let before = std::mem::replace(&mut target.next_hops, next_hops);
+        for family in Family::ALL {
+            if before.get(family) != next_hops.get(family) {
+                self.refresh(family, now);
+            }
+        }
+    }
+
+    /// The peer wants to hear a family again (RFC 2918 §4).
+    pub fn refresh(&mut self, family: Family, now: Instant) {
+        for (_, sent) in self.sent.iter_mut().filter(|(prefix, _)| Family::of(**prefix) == family) {
+            *sent = None;
+        }
+        self.compare_all(now);
+    }
+
+    /// From now on End-of-RIB may be sent: what is wanted is all there is.
+    pub fn release_end_of_rib(&mut self) {
+        self.end_of_rib_released = true;
+    }
+
+    /// Why a wanted prefix cannot be sent, if there is a session and it cannot.
+    #[must_use]
+    pub fn not_sendable(&self, prefix: IpNet) -> Option<NotSendable> {
+        let target = self.target.as_ref()?;
+        match self.wanted.get(&prefix) {
+            Some(attributes) => target.check(prefix, attributes).err(),
+            None => target.next_hop(Family::of(prefix)).err(),
+        }
+    }
+
+    /// Whether [`Self::poll_update`] has something.
+    #[must_use]
+    pub fn has_update(&self) -> bool {
+        !self.withdraw.is_empty()
+            || !self.announce.is_empty()
+            || self.end_of_rib_released && !self.end_of_rib_due.is_empty()
+    }
+
+    /// The next UPDATE to send.
+    pub fn poll_update(&mut self) -> Option<Built> {
+        let target = self.target.as_ref()?;
+        if let Some(first) = self.withdraw.keys().next().copied() {
+            let family = Family::of(first);
+            let prefixes = batch(self.withdraw.keys().filter(|p| Family::of(**p) == family));
+            let (message, count) = wire::withdraw(family, &prefixes);
+            let mut decided = Vec::with_capacity(count);
+            for prefix in prefixes.iter().take(count) {
+                decided.extend(self.withdraw.remove(prefix));
+                self.sent.remove(prefix);
+            }
+            return Some(Built { message, decided });
+        }
+        if let Some(first) = self.announce.keys().next() {
+            let family = Family::of(*first);
+            let attributes = self.wanted.get(first).expect("announced prefixes are wanted").clone();
+            let next_hop = target.next_hop(family).expect("pending prefixes are sendable");
+            let same =
+                |p: &&IpNet| Family::of(**p) == family && self.wanted.get(*p) == Some(&attributes);
+            let prefixes = batch(self.announce.keys().filter(same));
+            let as_path = target.as_path(&attributes);
+            let announcement =
+                Announcement { family, next_hop, as_path: &as_path, attributes: &attributes };
+            let (message, count) = wire::announce(announcement, &prefixes, target.encoding);
+            let mut decided = Vec::with_capacity(count);
+            for prefix in prefixes.iter().take(count) {
+                decided.extend(self.announce.remove(prefix));
+                self.sent.insert(*prefix, Some(attributes.clone()));
+            }
+            return Some(Built { message, decided });
+        }
+        if !self.end_of_rib_released {
+            return None;
+        }
+        let family = self.end_of_rib_due.pop_first()?;
+        Some(Built { message: wire::end_of_rib(family), decided: Vec::new() })
+    }
+
+    fn compare_all(&mut self, now: Instant) {
+        let all: BTreeSet<IpNet> = self.wanted.keys().chain(self.sent.keys()).copied().collect();
+        for prefix in all {
+            self.compare(prefix, now);
+        }
+    }
+
+    /// Works out what is pending for one prefix.
+    fn compare(&mut self, prefix: IpNet, now: Instant) {
+        let Some(target) = &self.target else { return };
+        let wanted = self.wanted.get(&prefix);
+        let wanted = wanted.filter(|attributes| target.check(prefix, attributes).is_ok());
+        let sent = self.sent.get(&prefix);
+        if wanted.is_some() && wanted != sent.and_then(Option::as_ref) {
+            self.announce.entry(prefix).or_insert(now);
+        } else {
+            self.announce.remove(&prefix);
+        }
+        if wanted.is_none() && sent.is_some() {
+            self.withdraw.entry(prefix).or_insert(now);
+        } else {
+            self.withdraw.remove(&prefix);
+        }
+    }
+}
+
+impl Target {
+    /// Whether this session can announce a route.
+    fn check(&self, prefix: IpNet, attributes: &Attributes) -> Result<(), NotSendable> {
+        let family = Family::of(prefix);
+        let next_hop = self.next_hop(family)?;
+        let as_path = self.as_path(attributes);
+        let announcement = Announcement { family, next_hop, as_path: &as_path, attributes };
+        let fits = wire::fits(announcement, prefix, self.encoding);
+        fits.then_some(()).ok_or(NotSendable::TooLong)
+    }
+
+    /// RFC 4271 §5.1.2: our number to an external peer, as often as policy says; nothing to an
+    /// internal one.
+    fn as_path(&self, attributes: &Attributes) -> Vec<Asn> {
+        if self.encoding.internal {
+            return Vec::new();
+        }
+        vec![self.local_asn; 1 + usize::from(attributes.prepend)]
+    }
+}
+
+/// No message holds more prefixes than this.
+fn batch<'a>(prefixes: impl Iterator<Item = &'a IpNet>) -> Vec<IpNet> {
+    prefixes.copied().take(wire::MAX_LEN).collect()
+}

@@ -1,0 +1,129 @@
+//! Why a session ended or did not come up: one type for log, `vipcast status`, metrics and, where
+//! it goes to the peer, the NOTIFICATION.
+use std::io;
+use std::time::Duration;
+
+use super::wire::Notification;
+
+/// Why there is no session.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DownReason {
+    /// No TCP connection came about
+    #[error("{0}")]
+    ConnectFailed(ConnectError),
+    /// The peer closed the connection without a NOTIFICATION
+    #[error("closed by the peer{}", if *.before_open {
+        " before its OPEN: it has no neighbor configured for our address, or refuses it"
+    } else {
+        " without a NOTIFICATION"
+    })]
+    ClosedByPeer {
+        /// It had not sent its OPEN
+        before_open: bool,
+    },
+    /// The connection broke
+    #[error("connection lost: {0}")]
+    ConnectionLost(String),
+    /// The peer said why
+    #[error("received {0}")]
+    NotificationReceived(Notification),
+    /// We found fault with what the peer sent
+    #[error("{detail}; sent {notification}")]
+    ProtocolError {
+        /// What was wrong, in words
+        detail: String,
+        /// What the peer was told
+        notification: Notification,
+    },
+    /// The peer broke its NOTIFICATION, which nothing answers (RFC 4271 §6.4)
+    #[error("received a malformed NOTIFICATION")]
+    MalformedNotification,
+    /// Nothing was heard for this long
+    #[error("hold timer expired: nothing heard for {0:?}")]
+    HoldTimerExpired(Duration),
+    /// BFD says that the path is dead (RFC 5882 §4, RFC 9384)
+    #[error("BFD session down: {0}")]
+    BfdDown(String),
+    /// We stop
+    #[error("shut down: {0}")]
+    Shutdown(String),
+    /// The configuration of the peer changed in a way that needs a new session
+    #[error("configuration changed")]
+    ConfigurationChanged,
+    /// The peer is no longer configured
+    #[error("no longer configured")]
+    Deconfigured,
+    /// The other of two connections was kept (RFC 4271 §6.8)
+    #[error("the other of two connections to this peer was kept")]
+    CollisionLost,
+}
+
+/// What kept a TCP connection from coming about.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{text}")]
+pub struct ConnectError {
+    /// The class of error
+    pub kind: io::ErrorKind,
+    /// In words, with what to look at
+    pub text: String,
+}
+
+impl DownReason {
+    /// A short fixed word for metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::ConnectFailed(_) => "connect-failed",
+            Self::ClosedByPeer { .. } => "closed-by-peer",
+            Self::ConnectionLost(_) => "connection-lost",
+            Self::NotificationReceived(_) => "notification-received",
+            Self::ProtocolError { .. } | Self::MalformedNotification => "protocol-error",
+            Self::HoldTimerExpired(_) => "hold-timer-expired",
+            Self::BfdDown(_) => "bfd-down",
+            Self::Shutdown(_) => "shutdown",
+            Self::ConfigurationChanged => "configuration-changed",
+            Self::Deconfigured => "deconfigured",
+            Self::CollisionLost => "collision-lost",
+        }
+    }
+
+    /// What the peer is told when we end the session for this reason.
+    #[must_use]
+    pub fn notification(&self) -> Option<Notification> {
+        match self {
+            Self::ProtocolError { notification, .. } => Some(notification.clone()),
+            Self::HoldTimerExpired(_) => {
+                Some(Notification::new(Notification::HOLD_TIMER_EXPIRED, 0, Vec::new()))
+            }
+            Self::BfdDown(_) => Some(Notification::cease(10)),
+            Self::Shutdown(text) => Some(Notification::administrative_shutdown(text)),
+            Self::Deconfigured => Some(Notification::cease(3)),
+            Self::ConfigurationChanged => Some(Notification::cease(6)),
+            Self::CollisionLost => Some(Notification::cease(7)),
+            Self::ConnectFailed(_)
+            | Self::ClosedByPeer { .. }
+            | Self::ConnectionLost(_)
+            | Self::NotificationReceived(_)
+            | Self::MalformedNotification => None,
+        }
+    }
+
+    /// Whether the peer, or we, found fault: asking again at once would only repeat it.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::NotificationReceived(_)
+            | Self::ProtocolError { .. }
+            | Self::MalformedNotification
+            | Self::ClosedByPeer { .. } => true,
+            Self::ConnectFailed(_)
+            | Self::ConnectionLost(_)
+            | Self::HoldTimerExpired(_)
+            | Self::BfdDown(_)
+            | Self::Shutdown(_)
+            | Self::ConfigurationChanged
+            | Self::Deconfigured
+            | Self::CollisionLost => false,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Runs the TCP connections of all peers: one task each, which connects, reads, writes and closes.
+//! It knows nothing of BGP; octets in, octets out.
+#![expect(clippy::disallowed_methods, reason = "driver: timers and tasks")]
+#![expect(clippy::disallowed_types, reason = "driver: owns the sockets")]
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::Serial;
+use super::peer::Config;
+use super::socket;
+use super::transport::{Tcp, Transport};
+use crate::route::PeerName;
+use crate::sys;
+
+/// How long a last NOTIFICATION may take to leave, and the peer to close in turn. Closing at once
+/// would reset the connection and could take the NOTIFICATION back.
+const GOODBYE: Duration = Duration::from_secs(1);
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What the owner is told.
+#[derive(Debug)]
+pub enum Event {
+    /// Something happened to the connection of a peer
+    Tcp(PeerName, Serial, Tcp),
+    /// A remote speaker at this address opened a connection to us
+    Accepted(IpAddr, TcpStream),
+    /// Listening does not work, or (`None`) works again
+    CannotListen(Option<String>),
+}
+
+/// What a connection's task is to do.
+enum Order {
+    Write(Vec<u8>),
+    SetUserTimeout(Duration),
+    Close(Vec<u8>),
+}
+
+/// All connections.
+#[derive(Debug)]
+pub struct Connections {
+    orders: HashMap<(PeerName, Serial), mpsc::Sender<Order>>,
+    tasks: JoinSet<()>,
+    listeners: Vec<AbortHandle>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Connections {
+    /// None yet; what happens is told to `events`.
+    #[must_use]
+    pub fn new(events: mpsc::Sender<Event>) -> Self {
+        let (orders, tasks, listeners) = (HashMap::new(), JoinSet::new(), Vec::new());
+        Self { orders, tasks, listeners, events }
+    }
+
+    /// Connects to a peer.
+    pub fn connect(
+        &mut self,
+        peer: PeerName,
+        serial: Serial,
+        transport: Transport,
+        user_timeout: Option<Duration>,
+    ) {
+        let (task, mut orders) = self.task(&peer, serial);
+        self.tasks.spawn(async move {
+            // Any order that comes before the connection is the one to give up.
+            let connected = tokio::select! {
+                connected = socket::connect(&transport, user_timeout) => connected,
+                _ = orders.recv() => return,
+            };
+            let connected = connected.and_then(|stream| match stream.local_addr() {
+                Ok(local) => Ok((stream, local.ip())),
+                Err(error) => Err(transport.explain(&error)),
+            });
+            match connected {
+                Err(error) => task.tell(Tcp::Failed(error)).await,
+                Ok((stream, local)) => {
+                    task.tell(Tcp::Connected(local)).await;
+                    task.run(stream, orders).await;
+                }
+            }
+        });
+    }
+
+    /// Runs a connection that the peer opened.
+    pub fn adopt(&mut self, peer: PeerName, serial: Serial, stream: TcpStream, config: &Config) {
+        let hold_time = config.session.hold_time;
+        let user_timeout = (!hold_time.is_zero()).then_some(hold_time);
+        // A socket that refuses an option still works, and an unusable one says so when read.
+        let _ = socket::adopt(&stream, &config.transport, user_timeout);
+        let (task, orders) = self.task(&peer, serial);
+        self.tasks.spawn(task.run(stream, orders));
+    }
+
+    /// Writes octets; [`Tcp::Written`] follows, and must before the next are given.
+    pub fn write(&self, peer: &PeerName, serial: Serial, octets: Vec<u8>) {
+        self.order(peer, serial, Order::Write(octets));
+    }
+
+    /// Lets TCP give up when data has not been acknowledged for this long.
+    pub fn set_user_timeout(&self, peer: &PeerName, serial: Serial, limit: Duration) {
+        self.order(peer, serial, Order::SetUserTimeout(limit));
+    }
+
+    /// Stops connecting, or sends these last octets and closes.
+    pub fn close(&mut self, peer: &PeerName, serial: Serial, last_words: Vec<u8>) {
+        self.order(peer, serial, Order::Close(last_words));
+        self.orders.remove(&(peer.clone(), serial));
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Listens on `port` for these peers, in place of whatever it listened for before. Nothing is
+    /// bound for an empty list.
+    pub fn listen(&mut self, port: u16, peers: &[Transport]) {
+        for listener in self.listeners.drain(..) {
+            listener.abort();
+        }
+        for ipv4 in [true, false] {
+            let of_family = || peers.iter().filter(|peer| peer.address.is_ipv4() == ipv4);
+            if of_family().next().is_none() {
+                continue;
+            }
+            let events = self.events.clone();
+            let peers: Vec<_> = of_family().cloned().collect();
+            self.listeners.push(self.tasks.spawn(listen(port, ipv4, peers, events)));
+        }
+    }
+
+    /// Waits until every connection that was closed has said its last words.
+    pub async fn finish(mut self) {
+        self.orders.clear();
+        for listener in self.listeners.drain(..) {
+            listener.abort();
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn task(&mut self, peer: &PeerName, serial: Serial) -> (Task, mpsc::Receiver<Order>) {
+        // Room for one of each kind of order; more are never outstanding.
+        let (sender, orders) = mpsc::channel(4);
+        self.orders.insert((peer.clone(), serial), sender);
+        (Task { peer: peer.clone(), serial, events: self.events.clone() }, orders)
+    }
+
+    fn order(&self, peer: &PeerName, serial: Serial, order: Order) {
+        if let Some(sender) = self.orders.get(&(peer.clone(), serial)) {
+            // A task that is gone has told why.
+            let _ = sender.try_send(order);
+        }
+    }
+}
+
+/// Listens in one family, and goes on trying where that does not work.
+async fn listen(port: u16, ipv4: bool, peers: Vec<Transport>, events: mpsc::Sender<Event>) {
+    let mut told = None;
+    let listener = loop {
+        match socket::listen(port, ipv4, &peers) {
+            Ok(listener) => break listener,
+            Err(error) => {
+                let text = Some(error.text);
+                if told != text && events.send(Event::CannotListen(text.clone())).await.is_err() {
+                    return;
+                }
+                told = text;
+                sleep(LISTEN_AGAIN).await;
+            }
+        }
+    };
+    if told.is_some() && events.send(Event::CannotListen(None)).await.is_err() {
+        return;
+    }
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                let remote = remote.ip().to_canonical();
+                if events.send(Event::Accepted(remote, stream)).await.is_err() {
+                    return;
+                }
+            }
+            // Out of descriptors, for one: the next attempt may fare better.
+            Err(_) => sleep(ACCEPT_AGAIN).await,
+        }
+    }
+}
+
+/// One connection's side of the conversation with the owner.
+struct Task {
+    peer: PeerName,
+    serial: Serial,
+    events: mpsc::Sender<Event>,
+}
+
+impl Task {
+    /// The owner is gone only when the process ends.
+    async fn tell(&self, event: Tcp) {
+        let _ = self.events.send(Event::Tcp(self.peer.clone(), self.serial, event)).await;
+    }
+
+    /// Reads and writes until either side is done.
+    async fn run(self, stream: TcpStream, mut orders: mpsc::Receiver<Order>) {
+        let (mut reader, mut writer) = stream.into_split();
+        let read = async {
+            loop {
+                let mut octets = Vec::with_capacity(4096);
+                match reader.read_buf(&mut octets).await {
+                    Ok(0) => break None,
+                    Ok(_) => {
+                        self.tell(Tcp::Received(octets)).await;
+                    }
+                    Err(error) => break Some(sys::describe(&error)),
+                }
+            }
+        };
+        let write = async {
+            while let Some(order) = orders.recv().await {
+                match order {
+                    Order::SetUserTimeout(limit) => {
+                        // Without it the hold timer alone ends a connection that is stuck.
+                        let _ = socket::set_user_timeout(writer.as_ref(), limit);
+                    }
+                    Order::Close(last_words) => return Ok(last_words),
+                    Order::Write(octets) => {
+                        // A peer that does not read must not keep us from closing.
+                        tokio::select! {
+                            biased;
+                            written = writer.write_all(&octets) => written?,
+                            _ = orders.recv() => return Ok(Vec::new()),
+                        }
+                        self.tell(Tcp::Written).await;
+                    }
+                }
+            }
+            io::Result::Ok(Vec::new())
+        };
+        // Dropping the reader half-way loses octets nobody wants any more; dropping the writer
+        // half-way happens only when the connection is gone.
+        let write = async {
+            match write.await {
+                Ok(last_words) => Ok(last_words),
+                Err(error) => {
+                    // What the peer said before it closed is worth more than this error.
+                    sleep(GOODBYE).await;
+                    Err(Some(sys::describe(&error)))
+                }
+            }
+        };
+        let closed = tokio::select! {
+            last_words = write => last_words,
+            end = read => Err(end),
+        };
+        match closed {
+            Err(end) => self.tell(Tcp::Closed(end)).await,
+            Ok(last_words) => {
+                let goodbye = async {
+                    writer.write_all(&last_words).await?;
+                    writer.shutdown().await?;
+                    let mut rest = [0; 4096];
+                    while reader.read(&mut rest).await? != 0 {}
+                    io::Result::Ok(())
+                };
+                // However it ends, the connection is closed.
+                let _ = timeout(GOODBYE, goodbye).await;
+            }
+        }
+    }
+}

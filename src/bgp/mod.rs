@@ -1,0 +1,59 @@
+//! BGP-4 (RFC 4271) as a host speaks it: routes go out, none are taken in.
+//!
+//! # Pieces
+//!
+//! * [`wire`]: messages and their octets; no state.
+//! * [`connection`]: the state machine of one TCP connection, from OpenSent on.
+//! * [`peer`]: one configured router: when to connect ([retry](self)), which of two connections
+//!   survives, what BFD's verdict means, what the router is sent.
+//! * [`adj_rib_out`]: what a router should have and what it has; UPDATEs are the difference.
+//! * [`down`]: why a session ended or did not come up, in one type.
+//! * [`transport`]: where a router is, as data; [`socket`] and [`driver`] make TCP of it.
+//!
+//! # Both directions
+//!
+//! *In*: the driver reads octets in whatever pieces they come; [`connection::Connection`] cuts
+//! messages out of them, checks them and reports events; [`peer::Peer`] acts on those and reports
+//! the few that the owner must know. UPDATEs are decoded, with the error handling of RFC 7606, and
+//! counted; their routes are not kept.
+//!
+//! *Out*: the owner sets what a peer should have. Nothing is built until the connection's writer
+//! has room; then [`peer::Peer::poll_transmit`] takes from the connection what it has to say, and
+//! from the Adj-RIB-Out as many UPDATEs as fit into a chunk. What cancels out before that is never
+//! sent. A router that does not read holds up nobody but itself.
+//!
+//! # Supported standards
+//!
+//! * RFC 4271 BGP-4; RFC 6286 AS-wide unique identifiers; RFC 6608 FSM error subcodes
+//! * RFC 4760, RFC 2545 IPv6 unicast beside IPv4 unicast, over either
+//! * RFC 5492, RFC 9072 capabilities, and optional parameters of extended length on receipt
+//! * RFC 6793 four-octet AS numbers, AS_TRANS and AS4_PATH towards peers without
+//! * RFC 1997, RFC 8092 communities and large communities
+//! * RFC 2918 route refresh, answered
+//! * RFC 4724 §2 End-of-RIB, sent once everything is known
+//! * RFC 4486, RFC 9003, RFC 9384 Cease: subcodes, shutdown communication, BFD Down
+//! * RFC 7606 error handling of UPDATEs; RFC 7607 AS 0
+//! * RFC 2385 TCP MD5 signatures
+//! * RFC 5882 what BFD means to BGP
+//!
+//! # Not implemented
+//!
+//! * Receiving routes; graceful restart; route refresh of our own
+//! * DelayOpen, and MinRouteAdvertisementInterval: a withdrawal is a health signal
+//! * Confederations and route reflection: a host is neither
+pub mod adj_rib_out;
+pub mod connection;
+pub mod down;
+pub mod driver;
+mod pair;
+pub mod peer;
+mod retry;
+pub mod socket;
+pub mod timer;
+pub mod transport;
+pub mod wire;
+
+pub use pair::Serial;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,525 @@
+//! One peer: when to connect to it, which of two connections survives (RFC 4271 §6.8), what BFD
+//! says about it (RFC 5882), and what it is sent.
+//!
+//! A [`Peer`] outlives its connections. It owns at most one that we opened and one that the peer
+//! opened, and the [`AdjRibOut`] that whichever is Established feeds from.
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use super::adj_rib_out::{AdjRibOut, Target};
+use super::connection::{self, Connection, Session};
+use super::down::{ConnectError, DownReason};
+use super::pair::{Pair, Role, Serial, Slot};
+use super::retry::Retry;
+use super::transport::Transport;
+use super::wire::{Defect, Notification};
+use crate::route::NextHops;
+
+/// Octets to hand to the writer at a time.
+const CHUNK: usize = 32 * 1024;
+
+/// What was configured for a peer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// Where it is
+    pub transport: Transport,
+    /// What its sessions are made of
+    pub session: connection::Config,
+    /// Between attempts to connect
+    pub connect_retry_time: Duration,
+    /// Never connect, wait to be connected to
+    pub passive: bool,
+}
+
+/// The states of RFC 4271 §8.2.2.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[expect(missing_docs, reason = "the names are the RFC's")]
+pub enum State {
+    Idle,
+    Connect,
+    Active,
+    OpenSent,
+    OpenConfirm,
+    Established,
+}
+
+/// What the driver is to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Open a TCP connection and report how that went
+    Connect(Serial),
+    /// Stop connecting, or send these last octets and close
+    Close(Serial, Vec<u8>),
+    /// Let TCP give up when data has not been acknowledged for this long: a withdrawal in the
+    /// buffer of a socket whose window is closed is one that BGP believes to be sent
+    SetUserTimeout(Serial, Duration),
+}
+
+/// What the owner is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The session is up
+    Established(Session),
+    /// The session that was up is over
+    Down(DownReason),
+    /// An attempt failed for another reason than the one before
+    Failed(DownReason),
+    /// The peer sent an UPDATE that was partly wrong (RFC 7606)
+    Defects(Vec<Defect>),
+    /// Changes reached the socket; for each, the time since it was decided
+    Sent(Vec<Duration>),
+}
+
+/// BFD's word on the path to the peer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum BfdVerdict {
+    /// The session came up
+    Up,
+    /// The session had been up and failed, for this reason
+    Down(String),
+}
+
+/// How often what happened.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Sessions that came up
+    pub established: u64,
+    /// Prefixes announced to us, which are not kept
+    pub received_prefixes: u64,
+    /// UPDATEs with a defect that RFC 7606 lets pass
+    pub defective_updates: u64,
+}
+
+/// A configured remote speaker.
+#[derive(Debug)]
+pub struct Peer {
+    config: Config,
+    router_id: Ipv4Addr,
+    random: fastrand::Rng,
+    running: bool,
+    next_serial: u32,
+    dialing: Option<Serial>,
+    connections: Pair,
+    retry: Retry,
+    rib: AdjRibOut,
+    since: Instant,
+    last_down: Option<(DownReason, Instant)>,
+    /// The failure that was told last, so that repetitions are not
+    told: Option<DownReason>,
+    counters: Counters,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+impl Peer {
+    /// A peer that is not started.
+    #[must_use]
+    pub fn new(config: Config, seed: u64, now: Instant) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let retry = Retry::new(config.connect_retry_time, random.u64(..));
+        // Late news of a connection of the peer that this one replaces must not be taken for news
+        // of one of ours.
+        let next_serial = random.u32(..);
+        Self {
+            config,
+            router_id: Ipv4Addr::UNSPECIFIED,
+            random,
+            running: false,
+            next_serial,
+            dialing: None,
+            connections: Pair::default(),
+            retry,
+            rib: AdjRibOut::default(),
+            since: now,
+            last_down: None,
+            told: None,
+            counters: Counters::default(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Begins to connect, or to wait for the peer if it is passive.
+    pub fn start(&mut self, router_id: Ipv4Addr, now: Instant) {
+        self.running = true;
+        self.router_id = router_id;
+        self.dial(now);
+    }
+
+    /// TCP is there. `next_hops` are our addresses on the interface of `local`.
+    pub fn handle_connected(
+        &mut self,
+        serial: Serial,
+        local: IpAddr,
+        next_hops: NextHops,
+        now: Instant,
+    ) {
+        if self.dialing != Some(serial) {
+            self.actions.push_back(Action::Close(serial, Vec::new()));
+            return;
+        }
+        self.dialing = None;
+        self.retry.stop();
+        let slot = self.new_slot(serial, local, next_hops, now);
+        self.connections.insert(Role::Active, slot);
+    }
+
+    /// TCP did not come about; the next attempt comes with the ConnectRetryTimer.
+    pub fn handle_connect_failed(&mut self, serial: Serial, error: ConnectError, now: Instant) {
+        if self.dialing == Some(serial) {
+            self.dialing = None;
+            self.note_failure(DownReason::ConnectFailed(error), now);
+        }
+    }
+
+    /// The peer opened a connection to us. Returns the number it is known by from now on; an
+    /// [`Action::Close`] follows if it is not wanted.
+    pub fn handle_accepted(&mut self, local: IpAddr, hops: NextHops, now: Instant) -> Serial {
+        let serial = self.new_serial();
+        if !self.running || self.connections.established().is_some() {
+            let rejected = Notification::cease(5); // Connection Rejected (RFC 4486 §4)
+            self.actions.push_back(Action::Close(serial, rejected.encode()));
+            return serial;
+        }
+        // A peer that opens a second one has given up the first, which had not come up.
+        let slot = self.new_slot(serial, local, hops, now);
+        if let Some(old) = self.connections.insert(Role::Passive, slot) {
+            self.actions.push_back(Action::Close(old.serial, Vec::new()));
+        }
+        serial
+    }
+
+    /// The peer sent these octets.
+    pub fn handle_input(&mut self, serial: Serial, octets: &[u8], now: Instant) {
+        let Some(role) = self.connections.role_of(serial) else { return };
+        if let Some(slot) = self.connections.get_mut(role) {
+            slot.connection.handle_input(octets, now);
+        }
+        self.drain(role, now);
+    }
+
+    /// The connection is gone: closed by the peer, or broken for a reason.
+    pub fn handle_closed(&mut self, serial: Serial, error: Option<String>, now: Instant) {
+        let Some(role) = self.connections.role_of(serial) else { return };
+        if let Some(slot) = self.connections.get_mut(role) {
+            let before_open = slot.connection.session().is_none();
+            slot.connection.close(match error {
+                Some(text) => DownReason::ConnectionLost(text),
+                None => DownReason::ClosedByPeer { before_open },
+            });
+        }
+        self.drain(role, now);
+    }
+
+    /// What [`Self::poll_transmit`] gave is in the socket's hands.
+    pub fn handle_written(&mut self, serial: Serial, now: Instant) {
+        let Some(role) = self.connections.role_of(serial) else { return };
+        let decided = self.connections.get_mut(role).and_then(|slot| slot.in_flight.take());
+        if let Some(decided) = decided.filter(|decided| !decided.is_empty()) {
+            let times = decided.iter().map(|at| now.saturating_duration_since(*at)).collect();
+            self.events.push_back(Event::Sent(times));
+        }
+    }
+
+    /// BFD changed its mind about the path. Only a BFD session that had been up can fail, so a
+    /// peer without BFD is not harmed; the caller keeps AdminDown away (RFC 5882 §4.2).
+    pub fn handle_bfd(&mut self, verdict: &BfdVerdict, now: Instant) {
+        match verdict {
+            BfdVerdict::Down(text) => self.close_all(&DownReason::BfdDown(text.clone()), now),
+            BfdVerdict::Up => {
+                // The path is back: do not wait for a timer, nor for a SYN that was sent into
+                // the void. A peer that refuses us is still given its time.
+                if self.connections.is_empty() && !self.retry.is_holding() {
+                    self.dial(now);
+                }
+            }
+        }
+    }
+
+    /// Takes in the passing of time; extra calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.retry.handle_timeout(now) {
+            if self.dialing.is_some() {
+                let error = self.config.transport.no_answer(self.config.connect_retry_time);
+                self.note_failure(DownReason::ConnectFailed(error), now);
+            }
+            self.dial(now);
+        }
+        for role in Role::BOTH {
+            if let Some(slot) = self.connections.get_mut(role) {
+                slot.connection.handle_timeout(now);
+            }
+            self.drain(role, now);
+        }
+    }
+
+    /// Our addresses on the interface to the peer changed.
+    pub fn set_next_hops(&mut self, next_hops: NextHops, now: Instant) {
+        for slot in self.connections.iter_mut() {
+            slot.next_hops = next_hops;
+        }
+        self.rib.set_next_hops(next_hops, now);
+    }
+
+    /// Takes over what needs no new session.
+    pub fn set_pace(&mut self, connect_retry_time: Duration, passive: bool, now: Instant) {
+        self.config.connect_retry_time = connect_retry_time;
+        self.retry.set_interval(connect_retry_time);
+        let was_passive = std::mem::replace(&mut self.config.passive, passive);
+        if passive {
+            self.stop_dialing();
+        } else if was_passive && self.connections.is_empty() {
+            self.dial(now);
+        }
+    }
+
+    /// Ends all sessions and attempts for good.
+    pub fn stop(&mut self, reason: &DownReason, now: Instant) {
+        self.running = false;
+        self.stop_dialing();
+        self.close_all(reason, now);
+    }
+
+    /// The next thing for the driver to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next thing for the owner to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Octets for a connection whose writer is idle; [`Self::handle_written`] must follow.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(Serial, Vec<u8>)> {
+        let rib = &mut self.rib;
+        for slot in self.connections.iter_mut() {
+            if slot.in_flight.is_some() {
+                continue;
+            }
+            let mut octets = slot.connection.poll_transmit();
+            let mut decided = Vec::new();
+            while slot.established && octets.len() < CHUNK {
+                let Some(update) = rib.poll_update() else { break };
+                octets.extend(update.message);
+                decided.extend(update.decided);
+                slot.connection.handle_update_sent(now);
+            }
+            if !octets.is_empty() {
+                slot.in_flight = Some(decided);
+                return Some((slot.serial, octets));
+            }
+        }
+        None
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let connections = self.connections.iter().filter_map(|slot| slot.connection.poll_timeout());
+        connections.chain(self.retry.poll_timeout()).min()
+    }
+
+    /// Takes in what a connection has to say.
+    fn drain(&mut self, role: Role, now: Instant) {
+        while let Some(event) =
+            self.connections.get_mut(role).and_then(|slot| slot.connection.poll_event())
+        {
+            match event {
+                connection::Event::Opened => self.resolve_collision(now),
+                connection::Event::Established => self.handle_established(role, now),
+                connection::Event::Received(update) => {
+                    self.counters.received_prefixes += update.announced.len() as u64;
+                    if !update.defects.is_empty() {
+                        self.counters.defective_updates += 1;
+                        self.events.push_back(Event::Defects(update.defects));
+                    }
+                }
+                connection::Event::Refresh(family) => self.rib.refresh(family, now),
+                connection::Event::Down(reason) => self.handle_down(role, reason, now),
+            }
+        }
+    }
+
+    fn handle_established(&mut self, role: Role, now: Instant) {
+        self.lose_collision(role.other(), now);
+        self.stop_dialing();
+        self.retry.established(now);
+        let local_asn = self.config.session.local_asn;
+        let Some(slot) = self.connections.get_mut(role) else { return };
+        let Some(session) = slot.connection.session().cloned() else { return };
+        slot.established = true;
+        let target = Target {
+            encoding: session.encoding,
+            families: session.families.clone(),
+            local_asn,
+            next_hops: slot.next_hops,
+        };
+        if !session.hold_time.is_zero() {
+            let action = Action::SetUserTimeout(slot.serial, session.hold_time);
+            self.actions.push_back(action);
+        }
+        self.rib.start(target, now);
+        self.since = now;
+        self.told = None;
+        self.counters.established += 1;
+        self.events.push_back(Event::Established(session));
+    }
+
+    fn resolve_collision(&mut self, now: Instant) {
+        let local_asn = self.config.session.local_asn;
+        if let Some(loser) = self.connections.collision_loser(self.router_id, local_asn) {
+            self.lose_collision(loser, now);
+        }
+    }
+
+    fn lose_collision(&mut self, role: Role, now: Instant) {
+        if let Some(slot) = self.connections.get_mut(role) {
+            slot.connection.close(DownReason::CollisionLost);
+        }
+        self.drain(role, now);
+    }
+
+    fn close_all(&mut self, reason: &DownReason, now: Instant) {
+        for role in Role::BOTH {
+            if let Some(slot) = self.connections.get_mut(role) {
+                slot.connection.close(reason.clone());
+            }
+            self.drain(role, now);
+        }
+    }
+
+    fn handle_down(&mut self, role: Role, reason: DownReason, now: Instant) {
+        let Some(mut slot) = self.connections.take(role) else { return };
+        let last_words = slot.connection.poll_transmit();
+        self.actions.push_back(Action::Close(slot.serial, last_words));
+        if slot.established {
+            self.rib.stop();
+            self.since = now;
+            self.last_down = Some((reason.clone(), now));
+            self.told = Some(reason.clone());
+            self.events.push_back(Event::Down(reason.clone()));
+        } else if !self.connections.is_empty() {
+            return; // one of two, and the other goes on
+        } else {
+            self.note_failure(reason.clone(), now);
+        }
+        if self.running && !self.config.passive {
+            self.retry.ended(&reason, slot.established, now);
+        } else {
+            self.retry.rest();
+        }
+    }
+
+    fn note_failure(&mut self, reason: DownReason, now: Instant) {
+        if self.told.as_ref() != Some(&reason) {
+            self.told = Some(reason.clone());
+            self.events.push_back(Event::Failed(reason.clone()));
+        }
+        self.last_down = Some((reason, now));
+    }
+
+    /// Starts an attempt to connect in place of any that is under way.
+    fn dial(&mut self, now: Instant) {
+        self.stop_dialing();
+        if !self.running || self.config.passive || !self.connections.is_empty() {
+            return;
+        }
+        let serial = self.new_serial();
+        self.dialing = Some(serial);
+        self.actions.push_back(Action::Connect(serial));
+        self.retry.attempt(now);
+    }
+
+    fn stop_dialing(&mut self) {
+        self.retry.stop();
+        if let Some(serial) = self.dialing.take() {
+            self.actions.push_back(Action::Close(serial, Vec::new()));
+        }
+    }
+
+    fn new_serial(&mut self) -> Serial {
+        self.next_serial = self.next_serial.wrapping_add(1);
+        Serial(self.next_serial)
+    }
+
+    fn new_slot(&mut self, serial: Serial, local: IpAddr, hops: NextHops, now: Instant) -> Slot {
+        let seed = self.random.u64(..);
+        let connection = Connection::new(self.config.session.clone(), self.router_id, seed, now);
+        let established = false;
+        Slot { serial, connection, local, next_hops: hops, established, in_flight: None }
+    }
+}
+
+/// Looks.
+impl Peer {
+    /// Where the better of its connections stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.connections.iter().map(|slot| slot.connection.state()).max() {
+            Some(connection::State::Established) => State::Established,
+            Some(connection::State::OpenConfirm) => State::OpenConfirm,
+            Some(connection::State::OpenSent) => State::OpenSent,
+            Some(connection::State::Closed) | None if self.dialing.is_some() => State::Connect,
+            Some(connection::State::Closed) | None => {
+                if self.running && !self.retry.is_holding() {
+                    State::Active
+                } else {
+                    State::Idle
+                }
+            }
+        }
+    }
+
+    /// Since when it is Established, or since when it is not.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The agreed session and our end's address, while Established.
+    #[must_use]
+    pub fn session(&self) -> Option<(&Session, IpAddr)> {
+        self.connections
+            .established()
+            .and_then(|slot| Some((slot.connection.session()?, slot.local)))
+    }
+
+    /// Why the last session or attempt ended, and when.
+    #[must_use]
+    pub fn last_down(&self) -> Option<&(DownReason, Instant)> {
+        self.last_down.as_ref()
+    }
+
+    /// When the next attempt to connect comes, if one is planned.
+    #[must_use]
+    pub fn next_attempt(&self) -> Option<Instant> {
+        self.retry.next_attempt()
+    }
+
+    /// What it should have and has been sent.
+    #[must_use]
+    pub fn rib(&self) -> &AdjRibOut {
+        &self.rib
+    }
+
+    /// To set what it should have.
+    pub fn rib_mut(&mut self) -> &mut AdjRibOut {
+        &mut self.rib
+    }
+
+    /// Whether nothing is waiting to be sent, nor on its way into the socket.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.connections
+            .established()
+            .is_none_or(|slot| slot.in_flight.is_none() && !self.rib.has_update())
+    }
+
+    /// How often what happened.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+}

@@ -1,0 +1,162 @@
+//! TCP sockets for BGP: source address, TTL, MD5 signatures, and giving up in time.
+#![expect(clippy::disallowed_methods, reason = "driver: reads passwords")]
+#![expect(clippy::disallowed_types, reason = "driver: makes sockets")]
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::down::ConnectError;
+use super::transport::{Password, Transport};
+use crate::sys;
+
+/// Class selector 6, network control (RFC 2474), shifted into the TOS octet.
+const CONTROL: u32 = 0xc0;
+
+/// Opens a connection to a peer.
+///
+/// # Errors
+///
+/// In words; also when the password cannot be read, since a session without it is not what was
+/// asked for.
+pub(super) async fn connect(
+    transport: &Transport,
+    user_timeout: Option<Duration>,
+) -> Result<TcpStream, ConnectError> {
+    let socket = prepare(transport, user_timeout)?;
+    let to = SocketAddr::new(transport.address, transport.port);
+    let connected = TcpSocket::from_std_stream(socket.into()).connect(to).await;
+    connected.map_err(|error| transport.explain(&error))
+}
+
+fn prepare(transport: &Transport, user_timeout: Option<Duration>) -> Result<Socket, ConnectError> {
+    let explain = |error: io::Error| transport.explain(&error);
+    let socket = new_socket(transport.address).map_err(explain)?;
+    if let Some(password) = &transport.password {
+        sign(&socket, transport.address, password)?;
+    }
+    configure(&socket, transport, user_timeout).map_err(explain)?;
+    if let Some(source) = transport.source_address {
+        socket.bind(&SocketAddr::new(source, 0).into()).map_err(explain)?;
+    }
+    Ok(socket)
+}
+
+/// Sets up a connection that a peer opened to us.
+pub(super) fn adopt(
+    stream: &TcpStream,
+    transport: &Transport,
+    user_timeout: Option<Duration>,
+) -> io::Result<()> {
+    configure(&socket2::SockRef::from(stream), transport, user_timeout)
+}
+
+/// Lets TCP give up when data has not been acknowledged for this long.
+pub(super) fn set_user_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
+}
+
+/// Listens on a port in one family for peers, some of which may sign.
+pub(super) fn listen(
+    port: u16,
+    ipv4: bool,
+    peers: &[Transport],
+) -> Result<TcpListener, ConnectError> {
+    let any: IpAddr =
+        if ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let failed = |error: io::Error| {
+        let kind = error.kind();
+        let hint = if kind == io::ErrorKind::PermissionDenied {
+            " (CAP_NET_BIND_SERVICE is needed)"
+        } else if kind == io::ErrorKind::AddrInUse {
+            " (another BGP speaker runs on this host)"
+        } else {
+            ""
+        };
+        let text = format!("cannot listen on TCP port {port}: {}{hint}", sys::describe(&error));
+        ConnectError { kind, text }
+    };
+    let socket = new_socket(any).map_err(failed)?;
+    socket.set_reuse_address(true).map_err(failed)?;
+    if !ipv4 {
+        socket.set_only_v6(true).map_err(failed)?;
+    }
+    // The keys must be there before the first SYN.
+    for peer in peers {
+        if let Some(password) = &peer.password {
+            sign(&socket, peer.address, password)?;
+        }
+    }
+    socket.bind(&SocketAddr::new(any, port).into()).map_err(failed)?;
+    socket.listen(16).map_err(failed)?;
+    TcpListener::from_std(socket.into()).map_err(failed)
+}
+
+/// The address from which the kernel would reach `peer`; no packet is sent.
+#[must_use]
+pub fn local_address_towards(peer: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = match peer {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(SocketAddr::new(peer, 179)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+fn new_socket(family: IpAddr) -> io::Result<Socket> {
+    let domain = if family.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
+}
+
+fn configure(
+    socket: &Socket,
+    transport: &Transport,
+    user_timeout: Option<Duration>,
+) -> io::Result<()> {
+    match transport.address {
+        IpAddr::V4(_) => {
+            socket.set_ttl_v4(transport.ttl.into())?;
+            socket.set_tos_v4(CONTROL)?;
+        }
+        IpAddr::V6(_) => {
+            socket.set_unicast_hops_v6(transport.ttl.into())?;
+            socket.set_tclass_v6(CONTROL)?;
+        }
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(user_timeout)
+}
+
+fn sign(socket: &Socket, peer: IpAddr, password: &Password) -> Result<(), ConnectError> {
+    let failed = |error: io::Error| ConnectError {
+        kind: error.kind(),
+        text: format!("cannot use {password}: {}", sys::describe(&error)),
+    };
+    let key = read_password(password).map_err(failed)?;
+    sys::set_tcp_md5(socket, peer, &key).map_err(failed)
+}
+
+fn read_password(password: &Password) -> io::Result<Vec<u8>> {
+    let mut key = match password {
+        Password::File(path) => std::fs::read(path)?,
+        Password::Credential(name) => {
+            let folder = std::env::var("CREDENTIALS_DIRECTORY").map_err(|_| {
+                io::Error::other("systemd passed no credentials (LoadCredential= in the unit)")
+            })?;
+            std::fs::read(Path::new(&folder).join(name))?
+        }
+    };
+    while key.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
+        key.pop();
+    }
+    match key.len() {
+        0 => Err(io::Error::other("it is empty")),
+        length if length > sys::TCP_MD5_MAX_KEY => Err(io::Error::other("longer than 80 octets")),
+        _ => Ok(key),
+    }
+}

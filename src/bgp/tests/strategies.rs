@@ -1,0 +1,131 @@
+//! Random routes and streams for the properties.
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use proptest::collection::{btree_set, vec};
+use proptest::prelude::{Strategy, any};
+use proptest::sample::{Index, select};
+use proptest::test_runner::Config;
+use proptest::{option, prop_oneof};
+
+use super::octets::{
+    EXTENDED, attribute, capabilities, keepalive, mandatory, message, open, open_fields,
+    parameters, route_refresh, update,
+};
+use crate::bgp::wire::{Encoding, Notification};
+use crate::route::{Asn, Attributes, Community, Family, LargeCommunity};
+
+/// How many cases, and nothing is written beside the sources.
+pub(super) fn cases(cases: u32) -> Config {
+    Config { cases, failure_persistence: None, ..Config::default() }
+}
+
+pub(super) fn family() -> impl Strategy<Value = Family> {
+    select(&Family::ALL[..])
+}
+
+/// A prefix without host bits.
+pub(super) fn prefix(family: Family) -> impl Strategy<Value = IpNet> {
+    (any::<u128>(), 0..=family.max_prefix_len()).prop_map(move |(bits, length)| {
+        let address = match family {
+            Family::Ipv4Unicast => IpAddr::V4(Ipv4Addr::from(u32::try_from(bits >> 96).unwrap())),
+            Family::Ipv6Unicast => IpAddr::V6(Ipv6Addr::from(bits)),
+        };
+        IpNet::new(address, length).unwrap().trunc()
+    })
+}
+
+/// An address that can be a next hop.
+pub(super) fn next_hop(family: Family) -> impl Strategy<Value = IpAddr> {
+    (1..0xe000_0000_u32, any::<u128>()).prop_map(move |(four, six)| match family {
+        Family::Ipv4Unicast => IpAddr::V4(Ipv4Addr::from(four)),
+        Family::Ipv6Unicast => IpAddr::V6(Ipv6Addr::from(six)),
+    })
+}
+
+pub(super) fn asn() -> impl Strategy<Value = Asn> {
+    prop_oneof![1..=65535_u32, 65536..=u32::MAX].prop_map(Asn)
+}
+
+pub(super) fn encoding() -> impl Strategy<Value = Encoding> {
+    (any::<bool>(), any::<bool>())
+        .prop_map(|(four_octet_asn, internal)| Encoding { four_octet_asn, internal })
+}
+
+/// As many communities as the configuration allows, and a few more.
+pub(super) fn attributes() -> impl Strategy<Value = Attributes> {
+    let large = any::<[u32; 3]>().prop_map(|[global, local1, local2]| LargeCommunity {
+        global,
+        local1,
+        local2,
+    });
+    let communities = btree_set(any::<u32>().prop_map(Community), 0..80);
+    let metrics = (option::of(any::<u32>()), option::of(any::<u32>()), 0..=20_u8);
+    (communities, btree_set(large, 0..80), metrics).prop_map(|(communities, large, metrics)| {
+        let (local_pref, med, prepend) = metrics;
+        Attributes { communities, large_communities: large, local_pref, med, prepend }
+    })
+}
+
+/// One message of any type, right or nearly so.
+pub(super) fn any_message() -> impl Strategy<Value = Vec<u8>> {
+    let attributes = vec((any::<u8>(), any::<u8>(), vec(any::<u8>(), 0..20)), 0..6);
+    let attributes = attributes.prop_map(|attributes| {
+        let one = |(flags, code, value): (u8, u8, Vec<u8>)| attribute(flags, code % 40, &value);
+        attributes.into_iter().flat_map(one).collect::<Vec<u8>>()
+    });
+    let updates = (attributes, vec(0..33_u8, 0..12), any::<bool>());
+    prop_oneof![
+        valid_message(),
+        valid_message(),
+        updates.prop_map(|(random, nlri, well)| {
+            let attributes = if well { [mandatory(), random].concat() } else { random };
+            message(2, &update(&[], &attributes, &nlri))
+        }),
+        (1..=255_u8, vec(any::<u8>(), 2..60)).prop_map(|(kind, body)| message(kind, &body)),
+    ]
+}
+
+/// One message that is right by itself.
+fn valid_message() -> impl Strategy<Value = Vec<u8>> {
+    let reach = [&[0, 2, 1, 16][..], &[0x20; 16], &[0, 32, 0x20, 1, 0x0d, 0xb8]].concat();
+    let six = [attribute(0x80 | EXTENDED, 14, &reach), mandatory()].concat();
+    let plain = [open_fields(4, 64500, 9, [10, 0, 0, 2]), parameters(&capabilities(64500))];
+    select(vec![
+        open(64500, 90, [10, 0, 0, 2]),
+        open(64500, 0, [10, 0, 0, 2]),
+        message(1, &plain.concat()),
+        keepalive(),
+        keepalive(),
+        keepalive(),
+        route_refresh(1),
+        route_refresh(2),
+        route_refresh(9),
+        message(2, &[0; 4]),
+        message(2, &update(&[8, 10], &[], &[])),
+        message(2, &update(&[], &mandatory(), &[8, 10, 32, 192, 0, 2, 1])),
+        message(2, &update(&[], &six, &[])),
+        Notification::cease(2).encode(),
+    ])
+}
+
+/// A few things that happen to octets on the way.
+pub(super) fn mutated(octets: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let place = (any::<Index>(), any::<u8>(), 0..4_u8);
+    vec(place, 0..4).prop_map(move |places| {
+        let mut octets = octets.clone();
+        for (index, octet, what) in places {
+            if octets.is_empty() {
+                break;
+            }
+            let at = index.index(octets.len());
+            match what {
+                0 => octets[at] = octet,
+                1 => octets.insert(at, octet),
+                2 => drop(octets.remove(at)),
+                _ => octets.truncate(at),
+            }
+        }
+        octets
+    })
+}

@@ -1,0 +1,124 @@
+//! The message header (RFC 4271 §4.1, §6.1) and ROUTE-REFRESH (RFC 2918).
+use crate::bgp::tests::octets::{
+    KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, header, keepalive, message,
+};
+use crate::bgp::wire::{
+    self, Frame, HEADER_LEN, HeaderError, MAX_LEN, MessageType, Notification, split,
+};
+use crate::route::Family;
+
+/// The answer to a header that is wrong, given nothing but the header.
+fn answer(octets: &[u8]) -> Option<Notification> {
+    split(octets).expect_err("a wrong header").notification()
+}
+
+#[test]
+fn a_marker_that_is_not_all_ones_is_not_synchronized_wherever_it_is_wrong() {
+    for position in 0..16 {
+        let mut octets = keepalive();
+        octets[position] = 0xfe;
+        assert_eq!(split(&octets), Err(HeaderError::NotSynchronized), "octet {position}");
+        assert_eq!(answer(&octets), Some(Notification::new(1, 1, vec![])));
+    }
+}
+
+#[test]
+fn a_length_that_the_type_cannot_have_is_answered_with_that_length() {
+    for (kind, lengths) in [
+        (OPEN, &[0, 18, 19, 28, 4097, 65535][..]),
+        (UPDATE, &[0, 18, 19, 22, 4097, 65535]),
+        (KEEPALIVE, &[0, 18, 20, 4096, 4097, 65535]),
+        (ROUTE_REFRESH, &[0, 18, 22, 24, 4097]),
+        // No type has these, so it does not matter that there is no such type.
+        (0, &[0, 18, 4097]),
+        (255, &[0, 18, 4097]),
+    ] {
+        for length in lengths {
+            let octets = header(*length, kind);
+            let error = HeaderError::BadLength { length: *length, kind };
+            assert_eq!(split(&octets), Err(error), "type {kind}");
+            let data = length.to_be_bytes().to_vec();
+            assert_eq!(answer(&octets), Some(Notification::new(1, 2, data)), "type {kind}");
+        }
+    }
+}
+
+#[test]
+fn nothing_answers_a_notification_of_a_wrong_length() {
+    for length in [0, 18, 19, 20, 4097, 65535] {
+        assert_eq!(answer(&header(length, NOTIFICATION)), None, "{length}");
+    }
+}
+
+#[test]
+fn a_type_that_does_not_exist_is_answered_with_that_type() {
+    for kind in (0..=255).filter(|kind| !(1..=5).contains(kind)) {
+        let octets = header(19, kind);
+        assert_eq!(split(&octets), Err(HeaderError::BadType(kind)));
+        assert_eq!(answer(&octets), Some(Notification::new(1, 3, vec![kind])));
+    }
+}
+
+#[test]
+fn each_type_has_its_shortest_and_longest_message() {
+    for (kind, parsed, shortest, longest) in [
+        (OPEN, MessageType::Open, 29, MAX_LEN),
+        (UPDATE, MessageType::Update, 23, MAX_LEN),
+        (NOTIFICATION, MessageType::Notification, 21, MAX_LEN),
+        (KEEPALIVE, MessageType::Keepalive, 19, 19),
+        (ROUTE_REFRESH, MessageType::RouteRefresh, 23, 23),
+    ] {
+        for length in [shortest, longest] {
+            let body = vec![7; length - HEADER_LEN];
+            let octets = message(kind, &body);
+            let frame = Frame { kind: parsed, body: &body };
+            assert_eq!(split(&octets), Ok(Some((frame, length))));
+        }
+    }
+}
+
+#[test]
+fn a_message_that_has_not_come_whole_is_waited_for() {
+    let octets = message(UPDATE, &[0; 4]);
+    for length in 0..octets.len() {
+        assert_eq!(split(&octets[..length]), Ok(None), "{length} octets");
+    }
+}
+
+#[test]
+fn a_header_is_judged_before_its_body_has_come() {
+    assert_eq!(
+        split(&header(4097, UPDATE)).map(|_| ()),
+        Err(HeaderError::BadLength { length: 4097, kind: UPDATE })
+    );
+    assert_eq!(split(&header(200, 6)).map(|_| ()), Err(HeaderError::BadType(6)));
+    assert_eq!(split(&header(200, UPDATE)), Ok(None));
+}
+
+#[test]
+fn what_follows_a_message_is_left_for_the_next() {
+    let octets = [keepalive(), message(UPDATE, &[0; 4])].concat();
+    let frame = Frame { kind: MessageType::Keepalive, body: &[] };
+    assert_eq!(split(&octets), Ok(Some((frame, 19))));
+    let frame = Frame { kind: MessageType::Update, body: &[0; 4] };
+    assert_eq!(split(&octets[19..]), Ok(Some((frame, 23))));
+}
+
+#[test]
+fn our_keepalive_is_a_header_alone() {
+    assert_eq!(wire::keepalive(), header(19, KEEPALIVE));
+}
+
+#[test]
+fn route_refresh_names_a_family_we_announce_or_none() {
+    for (body, family) in [
+        ([0, 1, 0, 1], Some(Family::Ipv4Unicast)),
+        ([0, 2, 0, 1], Some(Family::Ipv6Unicast)),
+        ([0, 1, 0xff, 1], Some(Family::Ipv4Unicast)), // Reserved is ignored
+        ([0, 1, 0, 2], None),
+        ([0, 25, 0, 70], None),
+        ([0, 0, 0, 0], None),
+    ] {
+        assert_eq!(wire::decode_route_refresh(&body), family, "{body:?}");
+    }
+}

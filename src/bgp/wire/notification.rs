@@ -1,0 +1,190 @@
+//! The NOTIFICATION message (RFC 4271 §4.5): codes, their names, and the text of RFC 9003.
+use std::fmt;
+
+use super::{MessageType, message};
+
+/// A NOTIFICATION, as sent or as received.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notification {
+    /// Error code
+    pub code: u8,
+    /// Error subcode; its meaning depends on the code
+    pub subcode: u8,
+    /// Data; its meaning depends on both
+    pub data: Vec<u8>,
+}
+
+/// One error code with its subcodes.
+struct Code {
+    code: u8,
+    name: &'static str,
+    subcodes: &'static [(u8, &'static str)],
+}
+
+/// Every code and subcode with its name. Subcode 0 is "unspecific".
+const CODES: &[Code] = &[
+    Code {
+        code: Notification::HEADER_ERROR,
+        name: "Message Header Error",
+        subcodes: &[
+            (1, "Connection Not Synchronized"),
+            (2, "Bad Message Length"),
+            (3, "Bad Message Type"),
+        ],
+    },
+    Code {
+        code: Notification::OPEN_ERROR,
+        name: "OPEN Message Error",
+        subcodes: &[
+            (1, "Unsupported Version Number"),
+            (2, "Bad Peer AS"),
+            (3, "Bad BGP Identifier"),
+            (4, "Unsupported Optional Parameter"),
+            (5, "Authentication Failure"),
+            (6, "Unacceptable Hold Time"),
+            (7, "Unsupported Capability"), // RFC 5492
+            (11, "Role Mismatch"),         // RFC 9234
+        ],
+    },
+    Code {
+        code: Notification::UPDATE_ERROR,
+        name: "UPDATE Message Error",
+        subcodes: &[
+            (1, "Malformed Attribute List"),
+            (2, "Unrecognized Well-known Attribute"),
+            (3, "Missing Well-known Attribute"),
+            (4, "Attribute Flags Error"),
+            (5, "Attribute Length Error"),
+            (6, "Invalid ORIGIN Attribute"),
+            (8, "Invalid NEXT_HOP Attribute"),
+            (9, "Optional Attribute Error"),
+            (10, "Invalid Network Field"),
+            (11, "Malformed AS_PATH"),
+        ],
+    },
+    Code { code: Notification::HOLD_TIMER_EXPIRED, name: "Hold Timer Expired", subcodes: &[] },
+    Code {
+        code: Notification::FSM_ERROR,
+        name: "Finite State Machine Error",
+        subcodes: &[
+            // RFC 6608
+            (1, "Unexpected Message in OpenSent"),
+            (2, "Unexpected Message in OpenConfirm"),
+            (3, "Unexpected Message in Established"),
+        ],
+    },
+    Code {
+        code: Notification::CEASE,
+        name: "Cease",
+        subcodes: &[
+            // RFC 4486
+            (1, "Maximum Number of Prefixes Reached"),
+            (2, "Administrative Shutdown"),
+            (3, "Peer De-configured"),
+            (4, "Administrative Reset"),
+            (5, "Connection Rejected"),
+            (6, "Other Configuration Change"),
+            (7, "Connection Collision Resolution"),
+            (8, "Out of Resources"),
+            (9, "Hard Reset"), // RFC 8538
+            (10, "BFD Down"),  // RFC 9384
+        ],
+    },
+    // RFC 7313
+    Code {
+        code: 7,
+        name: "ROUTE-REFRESH Message Error",
+        subcodes: &[(1, "Invalid Message Length")],
+    },
+    // RFC 9687
+    Code { code: 8, name: "Send Hold Timer Expired", subcodes: &[] },
+];
+
+impl Notification {
+    /// RFC 4271 §6.1
+    pub const HEADER_ERROR: u8 = 1;
+    /// RFC 4271 §6.2
+    pub const OPEN_ERROR: u8 = 2;
+    /// RFC 4271 §6.3
+    pub const UPDATE_ERROR: u8 = 3;
+    /// RFC 4271 §6.5
+    pub const HOLD_TIMER_EXPIRED: u8 = 4;
+    /// RFC 4271 §6.6
+    pub const FSM_ERROR: u8 = 5;
+    /// RFC 4271 §6.7, RFC 4486
+    pub const CEASE: u8 = 6;
+
+    /// A NOTIFICATION of these parts.
+    #[must_use]
+    pub fn new(code: u8, subcode: u8, data: Vec<u8>) -> Self {
+        Self { code, subcode, data }
+    }
+
+    /// Cease/Administrative Shutdown with a shutdown communication (RFC 9003 §2): at most 255
+    /// octets of UTF-8, cut between characters.
+    #[must_use]
+    pub fn administrative_shutdown(text: &str) -> Self {
+        let text = text.get(..text.floor_char_boundary(255)).unwrap_or_default();
+        let length = u8::try_from(text.len()).unwrap_or_default();
+        let mut data = vec![length];
+        data.extend(text.as_bytes());
+        Self::new(Self::CEASE, 2, data)
+    }
+
+    /// A Cease without data.
+    #[must_use]
+    pub fn cease(subcode: u8) -> Self {
+        Self::new(Self::CEASE, subcode, Vec::new())
+    }
+
+    /// Reads the octets behind the header; `None` when the two codes are not there.
+    #[must_use]
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        let [code, subcode, data @ ..] = body else { return None };
+        Some(Self::new(*code, *subcode, data.to_vec()))
+    }
+
+    /// The whole message.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        message(MessageType::Notification, |out| {
+            out.extend([self.code, self.subcode]);
+            out.extend(&self.data);
+        })
+    }
+
+    /// The shutdown communication of an Administrative Shutdown or Reset (RFC 9003 §2), fit for
+    /// a log: what is not printable is replaced.
+    #[must_use]
+    pub fn shutdown_communication(&self) -> Option<String> {
+        if self.code != Self::CEASE || !matches!(self.subcode, 2 | 4) {
+            return None;
+        }
+        let (length, text) = self.data.split_first()?;
+        let text = text.get(..usize::from(*length))?;
+        let text: String = String::from_utf8_lossy(text)
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect();
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl fmt::Display for Notification {
+    /// "Cease/Administrative Shutdown (6/2): text"
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entry = CODES.iter().find(|entry| entry.code == self.code);
+        f.write_str(entry.map_or("unknown error", |entry| entry.name))?;
+        let mut subcodes = entry.map(|entry| entry.subcodes).unwrap_or_default().iter();
+        match subcodes.find(|(subcode, _)| *subcode == self.subcode) {
+            Some((_, subname)) => write!(f, "/{subname}")?,
+            None if self.subcode == 0 => {}
+            None => f.write_str("/unknown subcode")?,
+        }
+        write!(f, " ({}/{})", self.code, self.subcode)?;
+        match self.shutdown_communication() {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! The UPDATE message (RFC 4271 §4.3, RFC 4760): built for what we announce, read with the error
+//! handling of RFC 7606.
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::attribute::{
+    Action, PathAttributes, Rule, Sender, as_path_value, code, flag, put_attribute,
+};
+use super::cursor::{Cursor, prefix_size, put_prefix};
+use super::notification::Notification;
+use super::{HEADER_LEN, MAX_LEN, MessageType, message};
+use crate::route::{Asn, Attributes, Family};
+
+/// How the two ends agreed to write UPDATEs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Encoding {
+    /// AS numbers have four octets (RFC 6793)
+    pub four_octet_asn: bool,
+    /// The peer is in our AS
+    pub internal: bool,
+}
+
+/// A received UPDATE after RFC 7606 was applied to it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Update {
+    /// Prefixes that are reachable with `attributes`
+    pub announced: Vec<IpNet>,
+    /// Prefixes that are no longer reachable, also by treat-as-withdraw
+    pub withdrawn: Vec<IpNet>,
+    /// What holds for `announced`
+    pub attributes: PathAttributes,
+    /// An End-of-RIB marker (RFC 4724 §2) for this family
+    pub end_of_rib: Option<Family>,
+    /// What was wrong, and was survived
+    pub defects: Vec<Defect>,
+}
+
+/// Something wrong in an UPDATE that does not end the session.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{attribute}: {what}")]
+pub struct Defect {
+    /// The attribute's name, or its number
+    pub attribute: String,
+    /// In words
+    pub what: &'static str,
+    /// What was done about it
+    pub action: Action,
+}
+
+/// What is so wrong with an UPDATE that the session ends.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum UpdateError {
+    /// Withdrawn Routes Length or Total Path Attribute Length overruns the message
+    #[error("malformed UPDATE: {0} overruns the message")]
+    Length(&'static str),
+    /// The prefixes cannot be read, so they cannot be treated as withdrawn (RFC 7606 §3 j)
+    #[error("malformed UPDATE: {0} holds no valid prefixes")]
+    InvalidNetworkField(&'static str),
+    /// MP_REACH_NLRI or MP_UNREACH_NLRI twice (RFC 7606 §3 g)
+    #[error("malformed UPDATE: {0} twice")]
+    Duplicate(&'static str),
+    /// One of the two cannot be read
+    #[error("malformed UPDATE: {0} has a wrong length, next hop or flags")]
+    Multiprotocol(&'static str),
+    /// An error that would withdraw routes, and no routes (RFC 7606 §5.2)
+    #[error("malformed UPDATE: wrong attributes, and no prefixes to withdraw for it")]
+    NothingToWithdraw,
+}
+
+impl UpdateError {
+    /// What goes to the peer.
+    #[must_use]
+    pub fn notification(&self) -> Notification {
+        let subcode = match self {
+            Self::Length(_) | Self::Duplicate(_) | Self::NothingToWithdraw => 1,
+            Self::Multiprotocol(_) => 9,
+            Self::InvalidNetworkField(_) => 10,
+        };
+        Notification::new(Notification::UPDATE_ERROR, subcode, Vec::new())
+    }
+}
+
+impl Update {
+    /// Reads the octets behind the header.
+    ///
+    /// # Errors
+    ///
+    /// Only for what RFC 7606 still lets end the session; all else is in [`Update::defects`].
+    pub fn decode(body: &[u8], encoding: Encoding) -> Result<Self, UpdateError> {
+        let mut cursor = Cursor::new(body);
+        let withdrawn =
+            cursor.counted_u16().ok_or(UpdateError::Length("Withdrawn Routes Length"))?;
+        let attributes =
+            cursor.counted_u16().ok_or(UpdateError::Length("Total Path Attribute Length"))?;
+        let nlri = cursor.rest();
+
+        let mut update = Self::default();
+        prefixes(&mut update.withdrawn, withdrawn, Family::Ipv4Unicast)
+            .ok_or(UpdateError::InvalidNetworkField("Withdrawn Routes"))?;
+        prefixes(&mut update.announced, nlri, Family::Ipv4Unicast)
+            .ok_or(UpdateError::InvalidNetworkField("NLRI"))?;
+        if body.len() == 4 {
+            update.end_of_rib = Some(Family::Ipv4Unicast);
+        }
+        let has_nlri = !update.announced.is_empty();
+        let seen = AttributeList { update: &mut update, encoding, seen: Vec::new() }
+            .decode(Cursor::new(attributes))?;
+        if seen.len() > 1 || !update.announced.is_empty() || !update.withdrawn.is_empty() {
+            update.end_of_rib = None; // RFC 4724 §2: it is alone
+        }
+        update.check_mandatory(&seen, has_nlri);
+        if update.defects.iter().any(|defect| defect.action == Action::Withdraw) {
+            if update.announced.is_empty() && !seen.contains(&code::MP_REACH_NLRI) {
+                return Err(UpdateError::NothingToWithdraw);
+            }
+            update.withdrawn.append(&mut update.announced);
+            update.attributes = PathAttributes::default();
+        }
+        Ok(update)
+    }
+
+    /// RFC 7606 §3 d.
+    fn check_mandatory(&mut self, seen: &[u8], has_nlri: bool) {
+        if self.announced.is_empty() {
+            return;
+        }
+        let mandatory = [code::ORIGIN, code::AS_PATH, code::NEXT_HOP];
+        for code in mandatory.into_iter().filter(|code| !seen.contains(code)) {
+            if code != code::NEXT_HOP || has_nlri {
+                self.defect(code, "missing", Action::Withdraw);
+            }
+        }
+    }
+
+    fn defect(&mut self, code: u8, what: &'static str, action: Action) {
+        let attribute =
+            Rule::of(code).map_or_else(|| format!("attribute {code}"), |rule| rule.name.into());
+        self.defects.push(Defect { attribute, what, action });
+    }
+}
+
+/// Reads the list of path attributes into an [`Update`].
+struct AttributeList<'a> {
+    update: &'a mut Update,
+    encoding: Encoding,
+    seen: Vec<u8>,
+}
+
+impl AttributeList<'_> {
+    /// Reads all of them; returns the codes that were there.
+    fn decode(mut self, mut cursor: Cursor<'_>) -> Result<Vec<u8>, UpdateError> {
+        while !cursor.is_empty() {
+            let Some((flags, code, value)) = header(&mut cursor) else {
+                // RFC 7606 §4: what follows cannot be found, what came before can be used.
+                self.update.defect(0, "overruns the attribute list", Action::Withdraw);
+                break;
+            };
+            self.attribute(flags, code, value)?;
+        }
+        Ok(self.seen)
+    }
+
+    fn attribute(&mut self, flags: u8, code: u8, value: &[u8]) -> Result<(), UpdateError> {
+        let duplicate = self.seen.contains(&code);
+        self.seen.push(code);
+        let Some(rule) = Rule::of(code) else {
+            if flags & flag::OPTIONAL == 0 {
+                self.update.defect(code, "well-known but unknown", Action::Withdraw);
+            }
+            return Ok(());
+        };
+        if rule.defect == Action::Reset {
+            if duplicate {
+                return Err(UpdateError::Duplicate(rule.name)); // RFC 7606 §3 g
+            }
+            let decoded = (flags & (flag::OPTIONAL | flag::TRANSITIVE) == rule.flags)
+                .then(|| self.multiprotocol(code, value));
+            return match decoded {
+                Some(Some(Ok(()))) => Ok(()),
+                Some(Some(Err(()))) => Err(UpdateError::InvalidNetworkField(rule.name)),
+                Some(None) | None => Err(UpdateError::Multiprotocol(rule.name)),
+            };
+        }
+        if duplicate {
+            self.update.defect(code, "a second time", Action::Discard); // RFC 7606 §3 g
+        } else if self.is_meaningless(rule) {
+            // Nothing in it can be wrong.
+        } else if flags & (flag::OPTIONAL | flag::TRANSITIVE) != rule.flags {
+            self.update.defect(code, "wrong flags", Action::Withdraw); // RFC 7606 §3 c
+        } else {
+            let next_hop = self.update.attributes.next_hop;
+            let attributes = &mut self.update.attributes;
+            if attributes.decode(code, value, self.encoding.four_octet_asn).is_none() {
+                self.update.defect(code, "malformed", rule.defect);
+            } else if code == code::NEXT_HOP && next_hop.is_some() {
+                self.update.attributes.next_hop = next_hop; // that of MP_REACH_NLRI
+            }
+        }
+        Ok(())
+    }
+
+    fn is_meaningless(&self, rule: &Rule) -> bool {
+        match rule.sender {
+            Sender::Any => false,
+            Sender::Internal => !self.encoding.internal,
+            Sender::TwoOctet => self.encoding.four_octet_asn,
+        }
+    }
+
+    /// `MP_REACH_NLRI` and `MP_UNREACH_NLRI` (RFC 4760 §3, §4); families that were never offered
+    /// are read past. `None`: malformed; `Some(Err)`: its prefixes are.
+    fn multiprotocol(&mut self, code: u8, value: &[u8]) -> Option<Result<(), ()>> {
+        let mut cursor = Cursor::new(value);
+        let (afi, safi) = (cursor.u16()?, cursor.u8()?);
+        let Some(family) = Family::from_afi_safi(afi, safi) else { return Some(Ok(())) };
+        let update = &mut *self.update;
+        if code == code::MP_UNREACH_NLRI {
+            update.end_of_rib = Some(family);
+            return Some(prefixes(&mut update.withdrawn, cursor.rest(), family).ok_or(()));
+        }
+        let next_hop = cursor.counted_u8()?;
+        let _reserved = cursor.u8()?;
+        update.attributes.next_hop = Some(mp_next_hop(family, next_hop)?);
+        Some(prefixes(&mut update.announced, cursor.rest(), family).ok_or(()))
+    }
+}
+
+/// Flags, code and value of the next attribute; `None` when its length overruns.
+fn header<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, u8, &'a [u8])> {
+    let (flags, code) = (cursor.u8()?, cursor.u8()?);
+    let extended = flags & flag::EXTENDED_LENGTH != 0;
+    let value = if extended { cursor.counted_u16() } else { cursor.counted_u8() };
+    Some((flags, code, value?))
+}
+
+/// RFC 4760 §3; with a link-local address behind the global one for IPv6 (RFC 2545 §3).
+fn mp_next_hop(family: Family, octets: &[u8]) -> Option<IpAddr> {
+    match family {
+        Family::Ipv4Unicast => {
+            let address: [u8; 4] = octets.try_into().ok()?;
+            Some(IpAddr::from(address))
+        }
+        Family::Ipv6Unicast => {
+            let (global, link_local) = octets.split_first_chunk::<16>()?;
+            matches!(link_local.len(), 0 | 16).then_some(IpAddr::V6(Ipv6Addr::from(*global)))
+        }
+    }
+}
+
+/// Reads prefixes to the end of `octets`; `None` when one is malformed (RFC 7606 §5.3).
+fn prefixes(out: &mut Vec<IpNet>, octets: &[u8], family: Family) -> Option<()> {
+    let mut cursor = Cursor::new(octets);
+    while !cursor.is_empty() {
+        out.push(cursor.prefix(family)?);
+    }
+    Some(())
+}
+
+/// What one UPDATE announces, apart from the prefixes.
+#[derive(Clone, Copy, Debug)]
+pub struct Announcement<'a> {
+    /// Of all its prefixes
+    pub family: Family,
+    /// For IPv4 an IPv4 address, for IPv6 an IPv6 address
+    pub next_hop: IpAddr,
+    /// The nearest first; empty to an internal peer
+    pub as_path: &'a [Asn],
+    /// What export policy says
+    pub attributes: &'a Attributes,
+}
+
+/// Whether a message can hold an announcement of this prefix (RFC 4271 §9.2).
+#[must_use]
+pub fn fits(announcement: Announcement<'_>, prefix: IpNet, encoding: Encoding) -> bool {
+    let Attributes { communities, large_communities, .. } = announcement.attributes;
+    let at_least = communities.len() * 4 + large_communities.len() * 12;
+    at_least < MAX_LEN
+        && prefix_size(prefix) <= room(announcement, &path_attributes(announcement, encoding))
+}
+
+/// The octets that a message with these attributes has for prefixes.
+fn room(announcement: Announcement<'_>, attributes: &[u8]) -> usize {
+    let multiprotocol = match (announcement.family, announcement.next_hop) {
+        (Family::Ipv4Unicast, IpAddr::V4(_)) => 0,
+        // MP_REACH_NLRI with its header around a family, a next hop and the reserved octet
+        (_, IpAddr::V4(_)) => 4 + 3 + 1 + 4 + 1,
+        (_, IpAddr::V6(_)) => 4 + 3 + 1 + 16 + 1,
+    };
+    // Header, and both length fields
+    MAX_LEN.saturating_sub(HEADER_LEN + 4 + multiprotocol + attributes.len())
+}
+
+/// An UPDATE that announces as many of `prefixes` as fit, and how many it holds; at least one, if
+/// each of them [`fits`].
+#[must_use]
+pub fn announce(
+    announcement: Announcement<'_>,
+    prefixes: &[IpNet],
+    encoding: Encoding,
+) -> (Vec<u8>, usize) {
+    let attributes = path_attributes(announcement, encoding);
+    let (nlri, count) = fill(prefixes, room(announcement, &attributes));
+    match (announcement.family, announcement.next_hop) {
+        (Family::Ipv4Unicast, IpAddr::V4(_)) => {
+            let out = message(MessageType::Update, |out| {
+                out.extend([0, 0]);
+                put_length(out, attributes.len());
+                out.extend(attributes);
+                out.extend(nlri);
+            });
+            (out, count)
+        }
+        (family, next_hop) => {
+            let mut value = family_octets(family);
+            match next_hop {
+                IpAddr::V4(address) => value.extend([4].iter().chain(&address.octets())),
+                IpAddr::V6(address) => value.extend([16].iter().chain(&address.octets())),
+            }
+            value.push(0); // reserved
+            value.extend(nlri);
+            let mut all = Vec::new();
+            put_attribute(&mut all, code::MP_REACH_NLRI, &value); // first: RFC 7606 §5.1
+            all.extend(attributes);
+            let out = message(MessageType::Update, |out| {
+                out.extend([0, 0]);
+                put_length(out, all.len());
+                out.extend(all);
+            });
+            (out, count)
+        }
+    }
+}
+
+/// An UPDATE that withdraws as many of `prefixes` as fit, at least one, and how many it holds.
+#[must_use]
+pub fn withdraw(family: Family, prefixes: &[IpNet]) -> (Vec<u8>, usize) {
+    let room = MAX_LEN - HEADER_LEN - 4;
+    match family {
+        Family::Ipv4Unicast => {
+            let (nlri, count) = fill(prefixes, room);
+            let out = message(MessageType::Update, |out| {
+                put_length(out, nlri.len());
+                out.extend(nlri);
+                out.extend([0, 0]);
+            });
+            (out, count)
+        }
+        Family::Ipv6Unicast => {
+            let mut value = family_octets(family);
+            let (nlri, count) = fill(prefixes, room - value.len() - 4);
+            value.extend(nlri);
+            (mp_unreach(&value), count)
+        }
+    }
+}
+
+/// The End-of-RIB marker of a family (RFC 4724 §2).
+#[must_use]
+pub fn end_of_rib(family: Family) -> Vec<u8> {
+    match family {
+        Family::Ipv4Unicast => message(MessageType::Update, |out| out.extend([0; 4])),
+        Family::Ipv6Unicast => mp_unreach(&family_octets(family)),
+    }
+}
+
+fn mp_unreach(value: &[u8]) -> Vec<u8> {
+    let mut attribute = Vec::new();
+    put_attribute(&mut attribute, code::MP_UNREACH_NLRI, value);
+    message(MessageType::Update, |out| {
+        out.extend([0, 0]);
+        put_length(out, attribute.len());
+        out.extend(attribute);
+    })
+}
+
+/// All but the multiprotocol ones, in ascending order of type (RFC 4271 §5).
+fn path_attributes(announcement: Announcement<'_>, encoding: Encoding) -> Vec<u8> {
+    let Announcement { next_hop, as_path, attributes, family } = announcement;
+    let mut out = Vec::new();
+    put_attribute(&mut out, code::ORIGIN, &[0]);
+    let four_octet = encoding.four_octet_asn;
+    put_attribute(&mut out, code::AS_PATH, &as_path_value(as_path, four_octet));
+    if let (Family::Ipv4Unicast, IpAddr::V4(address)) = (family, next_hop) {
+        put_attribute(&mut out, code::NEXT_HOP, &address.octets());
+    }
+    if let Some(med) = attributes.med {
+        put_attribute(&mut out, code::MULTI_EXIT_DISC, &med.to_be_bytes());
+    }
+    if encoding.internal {
+        // RFC 4271 §5.1.5: always to an internal peer, never to an external one.
+        let local_pref = attributes.local_pref.unwrap_or(100);
+        put_attribute(&mut out, code::LOCAL_PREF, &local_pref.to_be_bytes());
+    }
+    if !attributes.communities.is_empty() {
+        let value: Vec<u8> =
+            attributes.communities.iter().flat_map(|c| c.0.to_be_bytes()).collect();
+        put_attribute(&mut out, code::COMMUNITIES, &value);
+    }
+    if !four_octet && as_path.iter().any(|asn| asn.0 > u32::from(u16::MAX)) {
+        put_attribute(&mut out, code::AS4_PATH, &as_path_value(as_path, true)); // RFC 6793 §4.2.2
+    }
+    if !attributes.large_communities.is_empty() {
+        let parts =
+            attributes.large_communities.iter().flat_map(|c| [c.global, c.local1, c.local2]);
+        let value: Vec<u8> = parts.flat_map(u32::to_be_bytes).collect();
+        put_attribute(&mut out, code::LARGE_COMMUNITY, &value);
+    }
+    out
+}
+
+/// As many prefixes as fit in `room` octets.
+fn fill(prefixes: &[IpNet], room: usize) -> (Vec<u8>, usize) {
+    let mut out = Vec::new();
+    let mut count = 0;
+    for prefix in prefixes {
+        if out.len() + prefix_size(*prefix) > room {
+            break;
+        }
+        put_prefix(&mut out, *prefix);
+        count += 1;
+    }
+    (out, count)
+}
+
+fn family_octets(family: Family) -> Vec<u8> {
+    let [high, low] = family.afi().to_be_bytes();
+    vec![high, low, family.safi()]
+}
+
+fn put_length(out: &mut Vec<u8>, length: usize) {
+    let length = u16::try_from(length).expect("a message is at most 4096 octets");
+    out.extend(length.to_be_bytes());
+}

@@ -1,0 +1,89 @@
+//! `vipcast`: talks to the daemon.
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use vipcast::control::{client, render};
+use vipcast::daemon;
+use vipcast::route::ServiceName;
+
+/// Talks to vipcastd.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "See vipcast(1).")]
+struct Arguments {
+    /// Where vipcastd keeps its socket
+    #[arg(long, value_name = "DIRECTORY", global = true)]
+    runtime_directory: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show peers, services and VIPs, and why what is not announced is not
+    Status {
+        /// As one JSON document
+        #[arg(long)]
+        json: bool,
+
+        /// Only these services
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+    },
+    /// Let vipcastd read its configuration again, and wait until it is in force
+    Reload,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let directory = arguments.runtime_directory.unwrap_or_else(daemon::runtime_directory);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(&directory, arguments.command)),
+        Err(error) => Err(error.to_string()),
+    };
+    match result {
+        Ok(text) => {
+            // Nobody may be reading.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            let _ = writeln!(std::io::stderr(), "{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Carries out a command; what it prints.
+async fn run(directory: &Path, command: Command) -> Result<String, String> {
+    match command {
+        Command::Reload => {
+            client::reload(directory).await.map_err(|error| error.to_string())?;
+            Ok(String::new())
+        }
+        Command::Status { json, services } => {
+            let described = client::describe(directory).await;
+            let (document, status) = described.map_err(|error| error.to_string())?;
+            if json {
+                return Ok(format!("{document}\n"));
+            }
+            let only: Vec<ServiceName> = services.into_iter().map(Into::into).collect();
+            for name in &only {
+                if !status.services.iter().any(|service| service.name == *name) {
+                    let known: Vec<_> = status.services.iter().map(|s| s.name.as_ref()).collect();
+                    return Err(format!("no service {name}; there are: {}", known.join(", ")));
+                }
+            }
+            let colour = std::io::stdout().is_terminal() && no_color_is_unset();
+            Ok(render::status(&status, &only, render::Style { colour }))
+        }
+    }
+}
+
+/// Whether the user has not asked for plain text (no-color.org).
+fn no_color_is_unset() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,0 +1,191 @@
+//! Runs probes when they are due, on a thread and a runtime of their own.
+#![expect(clippy::disallowed_methods, reason = "driver: clock, timers and a thread")]
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep_until, timeout};
+
+use super::http::{Clients, Prepared};
+use super::schedule::{Mode, Schedule};
+use super::tcp::Tcp;
+use super::{Check, CheckId, Failure, Outcome, Probe};
+
+/// What the owner wants.
+#[derive(Debug)]
+pub enum Command {
+    /// Probe this from now on, in place of what had the same name
+    Start(CheckId, Check, Generation),
+    /// No longer
+    Stop(CheckId),
+    /// Go by another interval
+    Pace(CheckId, Mode),
+}
+
+/// Tells the outcomes of a check from those of the one that had its name before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Generation(pub u64);
+
+/// What the owner is told.
+#[derive(Debug)]
+pub struct Report {
+    /// Which check
+    pub id: CheckId,
+    /// As it was started
+    pub generation: Generation,
+    /// How it went
+    pub outcome: Outcome,
+}
+
+/// Starts the thread; it ends when `commands` is dropped.
+///
+/// # Errors
+///
+/// When the kernel has no thread or descriptor left.
+pub fn spawn(
+    seed: u64,
+    commands: mpsc::UnboundedReceiver<Command>,
+    reports: mpsc::Sender<Report>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let driver = Driver {
+        schedule: Schedule::new(seed),
+        checks: HashMap::new(),
+        clients: Clients::default(),
+        probes: JoinSet::new(),
+        reports,
+    };
+    thread::Builder::new()
+        .name("checks".into())
+        .spawn(move || runtime.block_on(driver.run(commands)))?;
+    Ok(())
+}
+
+struct Driver {
+    schedule: Schedule,
+    checks: HashMap<CheckId, (Arc<Running>, Option<AbortHandle>)>,
+    clients: Clients,
+    probes: JoinSet<(CheckId, Generation)>,
+    reports: mpsc::Sender<Report>,
+}
+
+/// A check with all that its probes need.
+struct Running {
+    probe: Ready,
+    timeout: Duration,
+    generation: Generation,
+}
+
+/// A probe that can be run.
+enum Ready {
+    Http(Box<Prepared>),
+    Tcp(Tcp),
+    /// It could not be set up, so it fails
+    Broken(Failure),
+}
+
+impl Driver {
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            while let Some(id) = self.schedule.poll_due(Instant::now()) {
+                self.start_probe(id);
+            }
+            let next = self.schedule.poll_timeout();
+            let due = async {
+                match next {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // All three can be dropped half-way without losing anything.
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.handle_command(command),
+                    None => return,
+                },
+                Some(finished) = self.probes.join_next() => {
+                    // The others were ended by us.
+                    if let Ok((id, generation)) = finished
+                        && self.checks.get(&id).is_some_and(|(c, _)| c.generation == generation)
+                    {
+                        self.schedule.handle_finished(&id, Instant::now());
+                    }
+                }
+                () = due => {}
+            }
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Start(id, check, generation) => {
+                let probe = match &check.probe {
+                    Probe::Http(http) => match self.clients.prepare(http) {
+                        Ok(prepared) => Ready::Http(Box::new(prepared)),
+                        Err(failure) => Ready::Broken(failure),
+                    },
+                    Probe::Tcp(tcp) => Ready::Tcp(tcp.clone()),
+                };
+                let running = Running { probe, timeout: check.timeout, generation };
+                self.end_probe(&id);
+                self.checks.insert(id.clone(), (Arc::new(running), None));
+                self.schedule.insert(id, check.pace, Instant::now());
+            }
+            Command::Stop(id) => {
+                self.end_probe(&id);
+                self.checks.remove(&id);
+                self.schedule.remove(&id);
+            }
+            Command::Pace(id, mode) => self.schedule.set_mode(&id, mode, Instant::now()),
+        }
+    }
+
+    /// Ends the probe of a check that is replaced or stopped, if one is under way.
+    fn end_probe(&mut self, id: &CheckId) {
+        if let Some((_, Some(probe))) = self.checks.get(id) {
+            probe.abort();
+        }
+    }
+
+    fn start_probe(&mut self, id: CheckId) {
+        let Some((check, probe)) = self.checks.get_mut(&id) else { return };
+        let check = check.clone();
+        let reports = self.reports.clone();
+        *probe = Some(self.probes.spawn(async move {
+            let generation = check.generation;
+            let outcome = check.run().await;
+            // The owner is gone only when the process ends.
+            let _ = reports.send(Report { id: id.clone(), generation, outcome }).await;
+            (id, generation)
+        }));
+    }
+}
+
+impl Running {
+    async fn run(&self) -> Outcome {
+        let started = Instant::now();
+        let progress = AtomicUsize::new(0);
+        let probe = async {
+            match &self.probe {
+                Ready::Http(http) => http.run(&progress).await,
+                Ready::Tcp(tcp) => tcp.run(&progress).await,
+                Ready::Broken(failure) => Err(failure.clone()),
+            }
+        };
+        let result = timeout(self.timeout, probe).await.unwrap_or_else(|_| {
+            let limit = self.timeout;
+            Err(Failure::new(match progress.load(Relaxed) {
+                0 => format!("no answer within {limit:?}"),
+                octets => format!("the answer did not end within {limit:?} ({octets} octets came)"),
+            }))
+        });
+        Outcome { result, started, finished: Instant::now() }
+    }
+}

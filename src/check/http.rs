@@ -1,0 +1,219 @@
+//! The `http` probe: a request over a connection of its own, its status and body judged.
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use reqwest::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Client, Method, Url, redirect, retry};
+
+use super::Failure;
+use super::tcp::contains;
+use crate::sys;
+
+/// A body longer than this is a failure: whatever it is, it is not the answer to a health check.
+const MAX_BODY: usize = 1 << 20;
+
+/// What to ask, and which answers are healthy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Http {
+    /// With an address, or "localhost", for a host
+    pub url: Url,
+    /// GET or HEAD
+    pub method: Method,
+    /// The name in the Host header and, with TLS, in SNI and the certificate
+    pub host: Option<String>,
+    /// Sent along
+    pub headers: HeaderMap,
+    /// Healthy status codes
+    pub status: Vec<RangeInclusive<u16>>,
+    /// To be found in the body
+    pub body: Option<String>,
+    /// How many redirects to follow
+    pub redirects: u8,
+    /// How far to trust the server
+    pub tls: Tls,
+}
+
+/// How a server's certificate is judged.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Tls {
+    /// By the certificate authorities of the host
+    System,
+    /// By these, in PEM form
+    Authorities(Vec<u8>),
+    /// Not at all
+    Unverified,
+}
+
+impl fmt::Display for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http {} {}", self.method, self.url)
+    }
+}
+
+/// An [`Http`] with its client, ready to run.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    http: Http,
+    client: Client,
+}
+
+/// Clients, one for all checks that can share it.
+#[derive(Debug, Default)]
+pub(super) struct Clients(HashMap<Key, Client>);
+
+/// What a client is made for.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Key {
+    /// `None` without TLS
+    tls: Option<Tls>,
+    redirects: u8,
+    /// A name that stands for an address
+    pin: Option<(String, IpAddr)>,
+}
+
+impl Clients {
+    /// Finds or makes the client for a check.
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be set up, for want of certificate authorities for one.
+    pub(super) fn prepare(&mut self, http: &Http) -> Result<Prepared, Failure> {
+        let mut http = http.clone();
+        let secure = http.url.scheme() == "https";
+        let mut pin = None;
+        if let Some(address) = address(&http.url) {
+            if let Some(name) = http.host.as_ref().filter(|_| secure) {
+                // The URL's host is what TLS goes by, so the name takes the address's place and
+                // stands for it.
+                http.url.set_host(Some(name)).map_err(|error| Failure::new(error.to_string()))?;
+            }
+            let host = http.url.host_str().unwrap_or_default();
+            let is_name = host.parse::<IpAddr>().is_err() && !host.starts_with('[');
+            pin = is_name.then(|| (host.to_owned(), address));
+        }
+        let tls = (secure || http.redirects > 0).then(|| http.tls.clone());
+        let key = Key { tls, redirects: http.redirects, pin };
+        let client = match self.0.get(&key) {
+            Some(client) => client.clone(),
+            None => {
+                let client = key.build().map_err(|error| Failure::of(&error))?;
+                self.0.insert(key, client.clone());
+                client
+            }
+        };
+        Ok(Prepared { http, client })
+    }
+}
+
+impl Key {
+    fn build(&self) -> reqwest::Result<Client> {
+        let mut builder = Client::builder()
+            .no_proxy()
+            .http1_only()
+            .pool_max_idle_per_host(0)
+            .redirect(match self.redirects {
+                0 => redirect::Policy::none(),
+                most => redirect::Policy::limited(most.into()),
+            })
+            .retry(retry::never())
+            .referer(false)
+            .user_agent(concat!("vipcast/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(NoNames));
+        builder = match &self.tls {
+            // Loading the host's authorities costs time and memory, and fails where there are
+            // none.
+            None => builder.tls_certs_only([]),
+            Some(Tls::System) => builder,
+            Some(Tls::Authorities(pem)) => {
+                builder.tls_certs_only(Certificate::from_pem_bundle(pem)?)
+            }
+            Some(Tls::Unverified) => builder.tls_danger_accept_invalid_certs(true),
+        };
+        if let Some((name, address)) = &self.pin {
+            builder = builder.resolve(name, SocketAddr::new(*address, 0)); // 0: the URL's port
+        }
+        builder.build()
+    }
+}
+
+/// The address a URL points to; `None` for a name other than "localhost".
+#[must_use]
+pub fn address(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    if host == "localhost" {
+        return Some(Ipv4Addr::LOCALHOST.into());
+    }
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Resolves nothing: a redirect to a name that is not pinned fails.
+#[derive(Debug)]
+struct NoNames;
+
+impl reqwest::dns::Resolve for NoNames {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let text = format!("will not resolve {}: checks do not depend on DNS", name.as_str());
+        Box::pin(async move { Err(text.into()) })
+    }
+}
+
+impl Prepared {
+    /// Runs one probe; `progress` counts the octets of the body received so far.
+    pub(super) async fn run(&self, progress: &AtomicUsize) -> Result<(), Failure> {
+        let http = &self.http;
+        let mut request = self
+            .client
+            .request(http.method.clone(), http.url.clone())
+            .headers(http.headers.clone())
+            .header(CONNECTION, HeaderValue::from_static("close"));
+        if let Some(name) = http.host.as_ref().filter(|_| http.url.scheme() == "http") {
+            request = request.header(HOST, name);
+        }
+        let mut response = request.send().await.map_err(|error| Failure::of(&error))?;
+        let status = response.status();
+        if !http.status.iter().any(|range| range.contains(&status.as_u16())) {
+            return Err(Failure::new(format!("HTTP status {status}")));
+        }
+        let mut body = Vec::new();
+        let mut length = 0;
+        while let Some(chunk) = response.chunk().await.map_err(|error| Failure::of(&error))? {
+            length += chunk.len();
+            progress.store(length, Relaxed);
+            if length > MAX_BODY {
+                return Err(Failure::new("the response body is longer than 1 MiB"));
+            }
+            if http.body.is_some() {
+                body.extend(chunk);
+            }
+        }
+        match &http.body {
+            Some(expected) if !contains(&body, expected.as_bytes()) => {
+                Err(Failure::new(format!("{expected:?} is not in the response body")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Failure {
+    /// An error by its cause, without the URL that the operator knows.
+    fn of(error: &reqwest::Error) -> Self {
+        let mut cause: &dyn Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        let text = match cause.downcast_ref::<io::Error>() {
+            Some(error) => sys::describe(error),
+            None => cause.to_string(),
+        };
+        let what = if error.is_connect() { "cannot connect: " } else { "" };
+        Self::new(format!("{what}{text}"))
+    }
+}

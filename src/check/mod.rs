@@ -1,0 +1,99 @@
+//! Is a local service healthy? A [`Check`] is the definition, a probe one execution of it, an
+//! [`Outcome`] its result. What follows from outcomes is decided in `service/`.
+//!
+//! A kind of probe is one file and one line in [`Probe`]. Probes run on a thread of their own, so
+//! that a TLS handshake never delays a withdrawal; the [`schedule`] says when each is due.
+//!
+//! A target is an address, never a name to be resolved: a health check that depends on DNS fails
+//! with it.
+pub mod driver;
+pub mod http;
+pub mod schedule;
+pub mod tcp;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::route::{CheckName, ServiceName};
+use crate::sys;
+
+/// What is probed, and when.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Check {
+    /// The kind and its target
+    pub probe: Probe,
+    /// A probe that takes longer has failed
+    pub timeout: Duration,
+    /// When probes are due
+    pub pace: schedule::Pace,
+}
+
+/// Every kind of probe.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Probe {
+    /// A request, and an answer to be judged
+    Http(Box<http::Http>),
+    /// A connection, and perhaps an exchange over it
+    Tcp(tcp::Tcp),
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(http) => http.fmt(f),
+            Self::Tcp(tcp) => tcp.fmt(f),
+        }
+    }
+}
+
+/// Which check.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CheckId {
+    /// Of which service
+    pub service: ServiceName,
+    /// Its name there
+    pub check: CheckName,
+}
+
+/// The result of one probe.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outcome {
+    /// Healthy, or why not
+    pub result: Result<(), Failure>,
+    /// When the probe began
+    pub started: Instant,
+    /// When its result was known
+    pub finished: Instant,
+}
+
+/// Why a probe failed: one line, fit for a log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure(String);
+
+impl Failure {
+    /// The longest text that is kept.
+    const MAX: usize = 200;
+
+    /// Takes what a program or a server may have had a hand in: control characters are replaced,
+    /// and what is too long is cut.
+    #[must_use]
+    pub fn new(text: impl AsRef<str>) -> Self {
+        let printable = text.as_ref().chars().map(|c| if c.is_control() { ' ' } else { c });
+        Self(printable.take(Self::MAX).collect())
+    }
+
+    /// What the kernel refused.
+    fn io(what: &str, error: &io::Error) -> Self {
+        Self::new(format!("{what}: {}", sys::describe(error)))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

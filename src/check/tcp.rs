@@ -1,0 +1,80 @@
+//! The `tcp` probe: a connection is accepted and, if asked for, answers with what is expected.
+#![expect(clippy::disallowed_types, reason = "driver: a probe is I/O")]
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::Failure;
+
+/// No answer needs to be longer to show that a service lives.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Where to connect, what to say and to hear.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tcp {
+    /// Where
+    pub target: SocketAddr,
+    /// Sent once connected
+    pub send: Option<String>,
+    /// To be found in what comes back
+    pub expect: Option<String>,
+}
+
+impl fmt::Display for Tcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tcp {}", self.target)
+    }
+}
+
+impl Tcp {
+    /// Runs one probe; `progress` counts the octets received so far.
+    pub(super) async fn run(&self, progress: &AtomicUsize) -> Result<(), Failure> {
+        let mut stream = TcpStream::connect(self.target)
+            .await
+            .map_err(|error| Failure::io("cannot connect", &error))?;
+        if let Some(text) = &self.send {
+            stream
+                .write_all(text.as_bytes())
+                .await
+                .map_err(|error| Failure::io("cannot send", &error))?;
+        }
+        match &self.expect {
+            Some(expected) => receive(&mut stream, expected.as_bytes(), progress).await,
+            None => Ok(()),
+        }
+    }
+}
+
+async fn receive(
+    stream: &mut TcpStream,
+    expected: &[u8],
+    progress: &AtomicUsize,
+) -> Result<(), Failure> {
+    let mut answer = Vec::new();
+    loop {
+        let length = stream
+            .read_buf(&mut answer)
+            .await
+            .map_err(|error| Failure::io("cannot receive", &error))?;
+        progress.store(answer.len(), Relaxed);
+        if contains(&answer, expected) {
+            return Ok(());
+        }
+        if length == 0 || answer.len() > MAX_ANSWER {
+            let start = String::from_utf8_lossy(answer.get(..64).unwrap_or(&answer)).into_owned();
+            let expected = String::from_utf8_lossy(expected).into_owned();
+            let what = if length == 0 { "closed" } else { "too long an answer" };
+            return Err(Failure::new(format!("{what}, expected {expected:?}, got {start:?}")));
+        }
+    }
+}
+
+/// Whether `needle` occurs in `haystack`; an empty one does.
+pub(super) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    needle.is_empty() || haystack.windows(needle.len()).any(|window| window == needle)
+}

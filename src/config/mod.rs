@@ -1,0 +1,255 @@
+//! What the operator wrote, and what the daemon uses.
+//!
+//! Reading and checking are one pass: each section's file takes the keys it knows from a
+//! `table::Table` and makes of them the types that the rest of the crate uses, in which nothing
+//! invalid can be said and no default is left open. Whatever is wrong is collected with its place.
+mod bgp;
+mod files;
+mod policy;
+mod problem;
+mod service;
+mod table;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::de::DeTable;
+
+use crate::route::{Asn, PeerName, PoolName, ServiceName};
+use crate::{bfd, rib};
+use problem::{Place, suggest};
+use table::{Located, Reading, Table};
+use value::Text;
+
+pub use problem::{Error, Problem, Source};
+
+/// A valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[bgp]`
+    pub bgp: Bgp,
+    /// `[peer.*]`, with the `[bfd.*]` they name
+    pub peers: BTreeMap<PeerName, Peer>,
+    /// `[pool.*]` and `[advertisement.*]`
+    pub policy: rib::policy::Policy,
+    /// `[service.*]`
+    pub services: BTreeMap<ServiceName, crate::service::Config>,
+    /// Where metrics are served, if they are
+    pub metrics: Option<SocketAddr>,
+    /// What is logged
+    pub log_level: LogLevel,
+}
+
+/// `[bgp]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bgp {
+    /// Our AS number
+    pub local_asn: Asn,
+    /// BGP Identifier; the lowest IPv4 address that reaches a peer when `None`
+    pub router_id: Option<Ipv4Addr>,
+    /// Where passive peers are listened for
+    pub port: u16,
+}
+
+/// `[peer.*]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Peer {
+    /// Its BGP side
+    pub bgp: crate::bgp::peer::Config,
+    /// Its BFD side, if it has one
+    pub bfd: Option<bfd::sessions::Config>,
+    /// For people
+    pub description: Option<String>,
+}
+
+/// The least severe message that is logged.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names are the meaning")]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Reads `main` and the `conf.d/*.toml` beside it.
+///
+/// # Errors
+///
+/// Everything that is wrong, in one error.
+pub fn load(main: &Path) -> Result<Config, Error> {
+    parse(files::read(main)?)
+}
+
+/// Makes a configuration of what files hold.
+///
+/// # Errors
+///
+/// Everything that is wrong, in one error.
+pub fn parse(sources: Vec<Source>) -> Result<Config, Error> {
+    let reading = Reading::default();
+    let config = read(&reading, &sources);
+    let problems = reading.problems.into_sorted();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Error::Invalid { sources, problems }),
+    }
+}
+
+/// Every key there is, as (kind of table, key): ("peer.NAME", "hold-time").
+#[must_use]
+pub fn keys() -> Vec<(&'static str, &'static str)> {
+    let reading = Reading::default();
+    let text = "[bgp]\n[peer.x]\n[bfd.x]\n[pool.x]\n[advertisement.x]\n[community]\n\
+                [service.x.check.http]\nhttp = \"\"\n[service.x.check.tcp]\ntcp = \"\"\n\
+                [metrics]\n[log]\n";
+    read(&reading, &[Source { path: String::new(), text: text.into() }]);
+    reading.keys.into_inner().into_iter().collect()
+}
+
+/// The sections of all files together.
+#[derive(Debug, Default)]
+struct Sections<'a> {
+    bgp: Option<Table<'a>>,
+    community: Option<Table<'a>>,
+    metrics: Option<Table<'a>>,
+    log: Option<Table<'a>>,
+    peers: Named<'a>,
+    bfd: Named<'a>,
+    pools: Named<'a>,
+    advertisements: Named<'a>,
+    services: Named<'a>,
+}
+
+/// Tables that the operator named.
+type Named<'a> = BTreeMap<String, (Place, Table<'a>)>;
+
+fn read(reading: &Reading, sources: &[Source]) -> Option<Config> {
+    let mut sections = Sections::default();
+    let mut has_bgp = false;
+    for (index, source) in sources.iter().enumerate() {
+        match DeTable::parse(&source.text) {
+            Ok(table) => {
+                let top = Table::top(reading, index, table.into_inner());
+                has_bgp |= top.has("bgp").is_some();
+                sections.add(top);
+            }
+            Err(error) => {
+                has_bgp = true; // for all we know
+                let place = Place::new(index, error.span().unwrap_or(0..0));
+                reading.problems.push(Problem::new(&place, error.message()));
+            }
+        }
+    }
+    if !has_bgp {
+        let message = "[bgp] is missing";
+        let help = "write [bgp] and under it local-asn = 65100";
+        reading.problems.push(Problem::new(&Place::new(0, 0..0), message).help(help));
+    }
+    let communities = policy::communities(reading, sections.community);
+    let bgp = sections.bgp.and_then(bgp::bgp);
+    let profiles = bgp::profiles(sections.bfd);
+    let peers = bgp::peers(sections.peers, bgp.as_ref(), &profiles);
+    let problems = reading.problems.len();
+    let pools = policy::pools(sections.pools);
+    let pools_are_sound = reading.problems.len() == problems;
+    let names = policy::Names { communities: &communities, pools: &pools, peers: &peers };
+    let advertisements = policy::advertisements(reading, sections.advertisements, &names);
+    let policy = rib::policy::Policy {
+        pools: pools.into_iter().map(|(name, pool)| (name, pool.value)).collect(),
+        advertisements,
+    };
+    let known = service::Known { policy: &policy, peers: &peers, pools_are_sound };
+    let services = service::services(reading, sections.services, &known);
+    let metrics = sections.metrics.and_then(metrics);
+    let log_level = sections.log.map_or(LogLevel::Info, log);
+    let peers = peers.into_iter().map(|(name, peer)| (name, peer.value)).collect();
+    Some(Config { bgp: bgp?, peers, policy, services, metrics, log_level })
+}
+
+impl<'a> Sections<'a> {
+    /// Adds one file.
+    fn add(&mut self, mut top: Table<'a>) {
+        for (key, section) in [
+            ("bgp", &mut self.bgp),
+            ("community", &mut self.community),
+            ("metrics", &mut self.metrics),
+            ("log", &mut self.log),
+        ] {
+            let Some(table) = top.table(key) else { continue };
+            match section {
+                None => *section = Some(table),
+                Some(first) => {
+                    let message = format!("[{key}] is defined twice");
+                    let problem = Problem::new(table.place(), message);
+                    table.problem(problem.also(first.place(), "first defined here"));
+                }
+            }
+        }
+        for (key, kind, section) in [
+            ("peer", "peer.NAME", &mut self.peers),
+            ("bfd", "bfd.NAME", &mut self.bfd),
+            ("pool", "pool.NAME", &mut self.pools),
+            ("advertisement", "advertisement.NAME", &mut self.advertisements),
+            ("service", "service.NAME", &mut self.services),
+        ] {
+            for (name, table) in top.named(key, kind) {
+                match section.get(&name.value) {
+                    None => {
+                        section.insert(name.value, (name.place, table));
+                    }
+                    Some((first, _)) => {
+                        let message = format!("[{}] is defined twice", table.path());
+                        let problem = Problem::new(&name.place, message);
+                        table.problem(problem.also(first, "first defined here"));
+                    }
+                }
+            }
+        }
+        top.later(&["kubernetes"]);
+        top.finish();
+    }
+}
+
+fn metrics(mut table: Table<'_>) -> Option<SocketAddr> {
+    let listen = table.required::<Text<SocketAddr>>("listen", "\"127.0.0.1:9179\"");
+    table.finish();
+    listen.map(|listen| listen.value.0)
+}
+
+fn log(mut table: Table<'_>) -> LogLevel {
+    let level = table.or("level", LogLevel::Info);
+    table.finish();
+    level
+}
+
+/// Finds what a name refers to, or reports that it refers to nothing.
+fn resolve<'t, T>(
+    table: &Table<'_>,
+    what: &str,
+    name: &Located<String>,
+    all: impl Iterator<Item = (&'t str, T)> + Clone,
+) -> Option<T> {
+    if let Some((_, found)) = all.clone().find(|(candidate, _)| *candidate == name.value) {
+        return Some(found);
+    }
+    let message = format!("{what} `{}` is not defined", name.value);
+    let help = suggest(&name.value, all.clone().map(|(candidate, _)| candidate));
+    let defined: Vec<_> = all.map(|(candidate, _)| candidate).collect();
+    let help = help.unwrap_or_else(|| match defined.as_slice() {
+        [] => format!("no [{what}.*] is defined"),
+        names => format!("defined: {}", names.join(", ")),
+    });
+    table.problem(Problem::new(&name.place, message).help(help));
+    None
+}
+
+/// What is needed of pools until all sections are read.
+type Pools = BTreeMap<PoolName, Located<rib::policy::Pool>>;
+/// What is needed of peers until all sections are read.
+type Peers = BTreeMap<PeerName, Located<Peer>>;

@@ -1,0 +1,33 @@
+//! How `vipcast` and others talk to the daemon: a D-Bus interface, spoken peer to peer over a Unix
+//! socket in the runtime directory, so that it works where no bus runs.
+//!
+//! `Describe` returns a JSON document, as the methods of that name of systemd's own daemons do;
+//! [`Status`] is its schema. Anybody on the host may ask; only root and the daemon's own
+//! user may change anything.
+pub mod client;
+pub mod render;
+pub mod server;
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::oneshot;
+
+use crate::speaker::status::Status;
+
+/// The object that is served.
+pub const PATH: &str = "/org/vipcast1";
+
+/// Where the socket is.
+#[must_use]
+pub fn socket_path(runtime_directory: &Path) -> PathBuf {
+    runtime_directory.join("control")
+}
+
+/// What a client asks of the owner.
+#[derive(Debug)]
+pub enum Request {
+    /// What is the daemon like?
+    Describe(oneshot::Sender<Box<Status>>),
+    /// Read the configuration again; the answer comes when it is in force, or says why it is not
+    Reload(oneshot::Sender<Result<(), String>>),
+}

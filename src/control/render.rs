@@ -1,0 +1,233 @@
+//! [`Status`] as a person reads it: what is wrong stands out, and says why.
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use crate::route::ServiceName;
+use crate::service::health::Verdict;
+use crate::speaker::status::{CheckStatus, PeerStatus, ServiceStatus, Status, VipStatus};
+
+/// How it is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// With colours, for a terminal
+    pub colour: bool,
+}
+
+/// Draws a status. With `only`, just these services, and no peers.
+#[must_use]
+pub fn status(status: &Status, only: &[ServiceName], style: Style) -> String {
+    let mut page = Page { text: String::new(), style, now: status.time.parse().ok() };
+    if only.is_empty() {
+        page.head(status);
+        let width = status.peers.iter().map(|peer| peer.name.as_ref().len()).max().unwrap_or(0);
+        for peer in &status.peers {
+            page.peer(peer, width);
+        }
+    }
+    for service in &status.services {
+        if only.is_empty() || only.contains(&service.name) {
+            page.service(service);
+        }
+    }
+    page.text
+}
+
+struct Page {
+    text: String,
+    style: Style,
+    now: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy)]
+enum Mark {
+    Good,
+    Bad,
+    Open,
+}
+
+impl Page {
+    /// Writing to a `String` does not fail.
+    fn line(&mut self, indent: usize, text: &str) {
+        let _ = writeln!(self.text, "{:indent$}{}", "", text.trim_end());
+    }
+
+    fn marked(&mut self, indent: usize, mark: Mark, text: &str) {
+        let (symbol, colour) = match mark {
+            Mark::Good => ("●", 32),
+            Mark::Bad => ("×", 31),
+            Mark::Open => ("○", 33),
+        };
+        if self.style.colour {
+            self.line(indent, &format!("\u{1b}[{colour};1m{symbol}\u{1b}[0m {text}"));
+        } else {
+            self.line(indent, &format!("{symbol} {text}"));
+        }
+    }
+
+    fn head(&mut self, status: &Status) {
+        let router_id = match status.router_id {
+            Some(id) => format!("router ID {id}"),
+            None => "no router ID: no IPv4 address reaches a peer (set router-id)".into(),
+        };
+        self.line(0, &format!("vipcastd {}, AS {}, {router_id}", status.version, status.local_asn));
+        if status.stopping {
+            self.marked(0, Mark::Open, "stopping");
+        }
+        if let Some(error) = &status.reload_error {
+            let text = "the last reload failed, the configuration before it is in force:";
+            self.marked(0, Mark::Bad, text);
+            for line in error.lines() {
+                self.line(2, line);
+            }
+        }
+        if let Some(error) = &status.listen_error {
+            self.marked(0, Mark::Bad, error);
+        }
+        self.line(0, "");
+    }
+
+    fn peer(&mut self, peer: &PeerStatus, width: usize) {
+        let name = format!("{:width$}", peer.name.as_ref());
+        let mut first = format!("{name}  {}  {}", peer.address, peer.state);
+        let since = self.ago(&peer.since);
+        if peer.established {
+            let prefixes = plural(peer.prefixes_announced, "prefix", "prefixes");
+            let _ = write!(first, " for {since}, {prefixes} announced");
+        } else {
+            let _ = write!(first, ", no session for {since}");
+        }
+        if let Some(description) = &peer.description {
+            let _ = write!(first, "  ({description})");
+        }
+        let mark = if peer.established { Mark::Good } else { Mark::Bad };
+        self.marked(0, mark, &first);
+        let indent = width + 4;
+        if !peer.established {
+            if let Some(down) = &peer.last_down {
+                let ago = self.ago(&down.at);
+                self.line(indent, &format!("{} ({ago} ago)", down.reason));
+            }
+            if let Some(next) = &peer.next_attempt {
+                let wait = self.until(next);
+                self.line(indent, &format!("next attempt in {wait}"));
+            }
+        }
+        if let Some(bfd) = &peer.bfd {
+            let state = if bfd.up { "up" } else { "down" };
+            let mut text = format!("BFD {state} for {}", self.ago(&bfd.since));
+            if let Some(why) = bfd.error.as_ref().or(bfd.reason.as_ref()) {
+                let _ = write!(text, ": {why}");
+            }
+            self.line(indent, &text);
+        }
+    }
+
+    fn service(&mut self, service: &ServiceStatus) {
+        self.line(0, "");
+        let since = self.ago(&service.since);
+        let (mark, state) = verdict(service.state);
+        let mut text = format!("{}  {state} for {since}", service.name);
+        if let Some(reason) = &service.reason {
+            let _ = write!(text, ": {reason}");
+        }
+        self.marked(0, mark, &text);
+        for check in &service.checks {
+            self.check(check);
+        }
+        for vip in &service.vips {
+            self.vip(vip);
+        }
+    }
+
+    fn check(&mut self, check: &CheckStatus) {
+        let (mark, state) = verdict(check.state);
+        self.marked(4, mark, &format!("check {}  {state}, {}", check.name, check.probe));
+        let Some(last) = &check.last else {
+            self.line(6, "no result yet");
+            return;
+        };
+        let ago = self.ago(&last.at);
+        let took = format!("{:.1}ms", last.duration * 1000.0);
+        let mut text = match &last.error {
+            None => format!("ok {ago} ago, took {took}"),
+            Some(error) => format!("failed {ago} ago after {took}: {error}"),
+        };
+        if check.against > 0 {
+            let would = if check.state == Verdict::Up { "down" } else { "up" };
+            let _ = write!(text, " ({} of {} to be {would})", check.against, check.needed);
+        }
+        self.line(6, &text);
+    }
+
+    fn vip(&mut self, vip: &VipStatus) {
+        let address = vip.address;
+        let on = match (&vip.interface, vip.present) {
+            (Some(interface), Some(true)) => format!("on {interface}"),
+            (Some(interface), _) => format!("not on {interface}"),
+            (None, _) => "put on the host by others".into(),
+        };
+        let Some(since) = &vip.announcing_since else {
+            let reason = vip.reason.as_deref().unwrap_or("no reason known");
+            let text = format!("{address}  {on}, not announced: {reason}");
+            self.marked(4, Mark::Bad, &text);
+            return;
+        };
+        let selected = vip.peers.iter().filter(|peer| peer.selected).count();
+        let has = vip.peers.iter().filter(|peer| !peer.prefixes.is_empty()).count();
+        let mark = match has {
+            0 => Mark::Bad,
+            has if has < selected => Mark::Open,
+            _ => Mark::Good,
+        };
+        let (since, all) = (self.ago(since), plural(selected, "peer", "peers"));
+        let text = format!("{address}  {on}, announced to {has} of {all} for {since}");
+        self.marked(4, mark, &text);
+        let width = vip.peers.iter().map(|peer| peer.peer.as_ref().len()).max().unwrap_or(0);
+        for peer in &vip.peers {
+            let name = format!("{:width$}", peer.peer.as_ref());
+            let text = match &peer.reason {
+                Some(reason) => format!("to {name}  not announced: {reason}"),
+                None => {
+                    let prefixes: Vec<_> = peer.prefixes.iter().map(ToString::to_string).collect();
+                    format!("to {name}  as {}", prefixes.join(", "))
+                }
+            };
+            self.line(6, &text);
+        }
+    }
+
+    fn ago(&self, at: &str) -> String {
+        self.distance(at, false)
+    }
+
+    fn until(&self, at: &str) -> String {
+        self.distance(at, true)
+    }
+
+    /// "0.4s", "12s", "3m 12s", "5h 3m", "12d 4h"
+    fn distance(&self, at: &str, ahead: bool) -> String {
+        let (Some(now), Ok(at)) = (self.now, at.parse::<Timestamp>()) else { return "?".into() };
+        let distance = if ahead { at.duration_since(now) } else { now.duration_since(at) };
+        let seconds = distance.as_secs().max(0);
+        match seconds {
+            0..10 => format!("{:.1}s", distance.as_secs_f64().max(0.0)),
+            10..60 => format!("{seconds}s"),
+            60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+            3600..86400 => format!("{}h {}m", seconds / 3600, seconds / 60 % 60),
+            _ => format!("{}d {}h", seconds / 86400, seconds / 3600 % 24),
+        }
+    }
+}
+
+fn verdict(verdict: Verdict) -> (Mark, &'static str) {
+    match verdict {
+        Verdict::Up => (Mark::Good, "up"),
+        Verdict::Down => (Mark::Bad, "down"),
+        Verdict::Unknown => (Mark::Open, "unknown"),
+    }
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+}

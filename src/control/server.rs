@@ -1,0 +1,119 @@
+//! Serves the D-Bus interface on a Unix socket.
+#![expect(clippy::disallowed_methods, reason = "driver: sockets, timers and tasks")]
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+use zbus::{Guid, fdo, interface};
+
+use super::{PATH, Request};
+use crate::speaker::status::Status;
+
+/// Clients at a time; a further one waits.
+const CLIENTS: usize = 32;
+/// A client that stays longer is asked to come again.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Binds the socket. A socket that nobody listens on is left over from a crash and is replaced.
+///
+/// # Errors
+///
+/// When another daemon listens on it, or the directory cannot be written to.
+pub fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        let text = format!("another vipcastd is running: it answers on {}", path.display());
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    // Anybody may ask; who may change something is decided by the peer's credentials.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+/// Serves until the process ends.
+///
+/// # Errors
+///
+/// When the socket cannot be used.
+pub async fn run(
+    listener: std::os::unix::net::UnixListener,
+    requests: mpsc::Sender<Request>,
+) -> io::Result<()> {
+    let listener = UnixListener::from_std(listener)?;
+    let guid = Guid::generate();
+    let own = nix::unistd::geteuid().as_raw();
+    let slots = Arc::new(Semaphore::new(CLIENTS));
+    loop {
+        let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await; // out of descriptors
+            continue;
+        };
+        let trusted = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own);
+        let manager = Manager { requests: requests.clone(), trusted };
+        let guid = guid.clone();
+        tokio::spawn(async move {
+            // A client that misbehaves has only itself to blame.
+            let _ = timeout(LONGEST, serve(stream, guid, manager)).await;
+            drop(slot);
+        });
+    }
+}
+
+async fn serve(stream: UnixStream, guid: Guid<'static>, manager: Manager) -> zbus::Result<()> {
+    let stream = stream.into_std()?;
+    let connection = zbus::connection::Builder::unix_stream(stream)
+        .server(guid)
+        .p2p()
+        .serve_at(PATH, manager)
+        .build()
+        .await?;
+    connection.closed().await;
+    Ok(())
+}
+
+/// One client's view of the daemon.
+struct Manager {
+    requests: mpsc::Sender<Request>,
+    /// It may change things
+    trusted: bool,
+}
+
+/// The interface.
+#[interface(name = "org.vipcast1.Manager")]
+impl Manager {
+    /// What the daemon is like, as JSON.
+    async fn describe(&self) -> fdo::Result<String> {
+        let status: Box<Status> = self.ask(Request::Describe).await?;
+        serde_json::to_string(&status).map_err(|error| fdo::Error::Failed(error.to_string()))
+    }
+
+    /// Reads the configuration again and puts it into force; fails with what is wrong with it.
+    async fn reload(&self) -> fdo::Result<()> {
+        if !self.trusted {
+            let text = "only root may reload the configuration";
+            return Err(fdo::Error::AccessDenied(text.into()));
+        }
+        self.ask(Request::Reload).await?.map_err(fdo::Error::Failed)
+    }
+}
+
+impl Manager {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> fdo::Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || fdo::Error::Failed("vipcastd is stopping".into());
+        self.requests.send(request(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+}

@@ -1,0 +1,167 @@
+//! The life of the process: starts the threads, then is the owner's loop until it is told to stop.
+//!
+//! ```text
+//! main     the owner: Speaker, BGP sockets, netlink
+//! bfd      BFD sessions, real-time priority where allowed
+//! checks   probes
+//! control  D-Bus interface and metrics
+//! log      writes the log
+//! notify   tells systemd
+//! ```
+//!
+//! Facts come in over bounded channels. Wishes go out over unbounded ones: there are never more of
+//! them than the configuration has things to wish for, and the owner must not wait for anybody.
+#![expect(clippy::disallowed_methods, reason = "driver: clock, threads and files")]
+
+mod journal;
+mod owner;
+mod systemd;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use tokio::sync::mpsc;
+
+use crate::config;
+use crate::speaker::notice::{Level, Notice};
+use crate::{bfd, check, control, metrics};
+use journal::Log;
+use owner::Owner;
+
+/// Facts that may wait for the owner, of each kind.
+const QUEUE: usize = 1024;
+/// Where the configuration is.
+pub const CONFIG: &str = "/etc/vipcast/vipcast.toml";
+/// Where the control socket is, unless `RUNTIME_DIRECTORY` says otherwise.
+const RUNTIME_DIRECTORY: &str = "/run/vipcast";
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong: exit status 78, `EX_CONFIG` of sysexits(3)
+    #[error("{0}")]
+    Config(#[from] config::Error),
+    /// The system does not give us what we need
+    #[error("error: {what}: {error}")]
+    System {
+        /// What was tried
+        what: String,
+        /// How it failed
+        error: io::Error,
+    },
+}
+
+/// The runtime directory: what systemd made for the service, or the default.
+#[must_use]
+pub fn runtime_directory() -> PathBuf {
+    let given = std::env::var("RUNTIME_DIRECTORY").unwrap_or_default();
+    // Several are separated by colons (systemd.exec(5)); the first is ours.
+    match given.split(':').next() {
+        Some(first) if !first.is_empty() => first.into(),
+        _ => RUNTIME_DIRECTORY.into(),
+    }
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+///
+/// When it cannot start.
+pub fn run(config_path: &Path) -> Result<(), Error> {
+    let config = config::load(config_path)?;
+    let system = |what: &str| {
+        let what = what.to_owned();
+        move |error| Error::System { what, error }
+    };
+    let runtime = runtime_directory();
+    std::fs::create_dir_all(&runtime)
+        .map_err(system(&format!("cannot make {}", runtime.display())))?;
+    let socket = control::socket_path(&runtime);
+    let control_listener = control::server::bind(&socket)
+        .map_err(system(&format!("cannot listen on {}", socket.display())))?;
+    install_crypto();
+
+    let log = Log::start(config.log_level).map_err(system("cannot start a thread"))?;
+    let manager = systemd::Manager::start().map_err(system("cannot start a thread"))?;
+    let mut random = fastrand::Rng::new();
+    let (bfd_events, from_bfd) = mpsc::channel(QUEUE);
+    let bfd = bfd::driver::spawn(random.u64(..), bfd_events)
+        .map_err(system("cannot start the BFD thread"))?;
+    let (check_commands, checks) = mpsc::unbounded_channel();
+    let (reports, from_checks) = mpsc::channel(QUEUE);
+    check::driver::spawn(random.u64(..), checks, reports)
+        .map_err(system("cannot start the check thread"))?;
+    let (requests, from_clients) = mpsc::channel(QUEUE);
+    let metrics = spawn_control(control_listener, requests, bfd.clone(), log.clone())
+        .map_err(system("cannot start the control thread"))?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("cannot start the event loop"))?;
+    let links = owner::Links {
+        log: log.clone(),
+        manager,
+        metrics,
+        bfd,
+        check_commands,
+        from_bfd,
+        from_checks,
+        from_clients,
+    };
+    let ended = runtime.block_on(async {
+        let owner = Owner::start(config, config_path.to_owned(), random.u64(..), links)?;
+        owner.run().await
+    });
+    // Left behind, it would only be in the way of the next start.
+    let _ = std::fs::remove_file(&socket);
+    log.flush();
+    ended.map_err(system("cannot receive signals"))
+}
+
+/// TLS uses the provider that is installed first.
+fn install_crypto() {
+    // It fails only if there is one already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Reaches the metrics server.
+#[derive(Debug)]
+struct Metrics(mpsc::UnboundedSender<Option<SocketAddr>>);
+
+/// Starts the thread that serves clients: the control socket, and metrics where they are wanted.
+fn spawn_control(
+    listener: std::os::unix::net::UnixListener,
+    requests: mpsc::Sender<control::Request>,
+    bfd: bfd::driver::Handle,
+    log: Log,
+) -> io::Result<Metrics> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (addresses, mut wanted) = mpsc::unbounded_channel::<Option<SocketAddr>>();
+    let serve = async move {
+        tokio::spawn(control::server::run(listener, requests.clone()));
+        let mut serving: Option<tokio::task::JoinHandle<io::Result<()>>> = None;
+        while let Some(address) = wanted.recv().await {
+            if let Some(server) = serving.take() {
+                server.abort();
+                // It holds the port until it is gone.
+                let _ = server.await;
+            }
+            let Some(address) = address else { continue };
+            match metrics::server::bind(address) {
+                Ok(listener) => {
+                    let server = metrics::server::run(listener, requests.clone(), bfd.clone());
+                    serving = Some(tokio::spawn(server));
+                }
+                Err(error) => {
+                    let text = format!("cannot serve metrics on {address}");
+                    log.write(Notice::new(Level::Error, text).because(error));
+                }
+            }
+        }
+    };
+    thread::Builder::new().name("control".into()).spawn(move || runtime.block_on(serve))?;
+    Ok(Metrics(addresses))
+}

@@ -1,0 +1,319 @@
+//! The owner's loop: wait for a fact, hand it to the [`Speaker`], carry out what it wishes.
+#![expect(clippy::disallowed_methods, reason = "driver: clock, timers and tasks")]
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep_until, timeout};
+
+use super::journal::Log;
+use super::systemd::{Manager, State, watchdog_interval};
+use super::{Metrics, QUEUE};
+use crate::bgp::driver::{Connections, Event as TcpEvent};
+use crate::config::{self, Config};
+use crate::control::Request;
+use crate::speaker::notice::{Level, Notice};
+use crate::speaker::status::{Clock, Summary};
+use crate::speaker::{Input, Output, Speaker};
+use crate::{bfd, bgp, check, netlink};
+
+/// How long the last words to peers may take after everything else is done.
+const FINISH: Duration = Duration::from_secs(2);
+
+/// The ends of all channels.
+pub(super) struct Links {
+    pub(super) log: Log,
+    pub(super) manager: Manager,
+    pub(super) metrics: Metrics,
+    pub(super) bfd: bfd::driver::Handle,
+    pub(super) check_commands: mpsc::UnboundedSender<check::driver::Command>,
+    pub(super) from_bfd: mpsc::Receiver<bfd::driver::Event>,
+    pub(super) from_checks: mpsc::Receiver<check::driver::Report>,
+    pub(super) from_clients: mpsc::Receiver<Request>,
+}
+
+/// Who waits for a reload.
+type Waiting = Vec<oneshot::Sender<Result<(), String>>>;
+
+/// The one task that owns the [`Speaker`].
+pub(super) struct Owner {
+    speaker: Speaker,
+    config_path: PathBuf,
+    links: Links,
+    connections: Connections,
+    from_peers: mpsc::Receiver<TcpEvent>,
+    netlink: mpsc::UnboundedSender<netlink::Request>,
+    from_netlink: mpsc::Receiver<netlink::Event>,
+    signals: Signals,
+    /// Reading the configuration again, and who waits for that
+    loading: Option<(JoinHandle<Result<Config, config::Error>>, Waiting)>,
+    reload_error: Option<String>,
+    told: Option<(Summary, bool)>,
+    watchdog: Option<(Duration, Instant)>,
+    stopped: bool,
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// What woke the loop.
+enum Wake {
+    Bfd(bfd::driver::Event),
+    Peer(TcpEvent),
+    Netlink(netlink::Event),
+    Check(check::driver::Report),
+    Client(Request),
+    Loaded(Box<Result<Config, config::Error>>),
+    Reload,
+    Stop,
+    Time,
+}
+
+impl Owner {
+    /// Starts with a configuration.
+    pub(super) fn start(
+        config: Config,
+        config_path: PathBuf,
+        seed: u64,
+        links: Links,
+    ) -> io::Result<Self> {
+        let (events, from_peers) = mpsc::channel(QUEUE);
+        let (netlink, netlink_requests) = mpsc::unbounded_channel();
+        let (netlink_events, from_netlink) = mpsc::channel(QUEUE);
+        tokio::spawn(netlink::driver::run(netlink_requests, netlink_events));
+        let signals = Signals {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        };
+        let now = Instant::now();
+        Ok(Self {
+            speaker: Speaker::new(config, seed, now),
+            config_path,
+            links,
+            connections: Connections::new(events),
+            from_peers,
+            netlink,
+            from_netlink,
+            signals,
+            loading: None,
+            reload_error: None,
+            told: None,
+            watchdog: watchdog_interval().map(|interval| (interval, now)),
+            stopped: false,
+        })
+    }
+
+    /// Runs until everything is withdrawn and closed.
+    pub(super) async fn run(mut self) -> io::Result<()> {
+        let text = format!("vipcastd {} started", env!("CARGO_PKG_VERSION"));
+        self.links.log.write(Notice::new(Level::Info, text));
+        self.apply_surroundings(None);
+        self.carry_out();
+        self.links.manager.tell(State::Ready);
+        while !self.stopped {
+            let wake = self.wait().await;
+            self.handle(wake);
+            self.carry_out();
+            self.report();
+        }
+        let _ = timeout(FINISH, self.connections.finish()).await;
+        Ok(())
+    }
+
+    /// Waits for the next fact. Nothing is lost by dropping the waits that did not win.
+    async fn wait(&mut self) -> Wake {
+        let watchdog = self.watchdog.map(|(_, at)| at);
+        let deadline = self.speaker.poll_timeout().into_iter().chain(watchdog).min();
+        let time = async {
+            match deadline {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let loading = &mut self.loading;
+        let loaded = async {
+            match loading {
+                Some((task, _)) => task.await.expect("a panic ends the process"),
+                None => std::future::pending().await,
+            }
+        };
+        // In order of urgency: signals, BFD, what moves routes, then those who only ask.
+        tokio::select! {
+            biased;
+            _ = self.signals.terminate.recv() => Wake::Stop,
+            _ = self.signals.interrupt.recv() => Wake::Stop,
+            Some(event) = self.links.from_bfd.recv() => Wake::Bfd(event),
+            () = time => Wake::Time,
+            Some(report) = self.links.from_checks.recv() => Wake::Check(report),
+            Some(event) = self.from_peers.recv() => Wake::Peer(event),
+            Some(event) = self.from_netlink.recv() => Wake::Netlink(event),
+            config = loaded => Wake::Loaded(Box::new(config)),
+            _ = self.signals.hangup.recv() => Wake::Reload,
+            Some(request) = self.links.from_clients.recv() => Wake::Client(request),
+        }
+    }
+
+    fn handle(&mut self, wake: Wake) {
+        let now = Instant::now();
+        match wake {
+            Wake::Bfd(event) => self.speaker.handle(Input::Bfd(event), now),
+            Wake::Check(report) => self.speaker.handle(Input::Probed(report), now),
+            Wake::Netlink(event) => self.speaker.handle(Input::Netlink(event), now),
+            Wake::Peer(event) => self.handle_peer(event, now),
+            Wake::Time => self.speaker.handle_timeout(now),
+            Wake::Client(Request::Describe(reply)) => {
+                let mut status = self.speaker.status(Clock { now, wall: SystemTime::now() });
+                status.reload_error.clone_from(&self.reload_error);
+                // The client may have gone.
+                let _ = reply.send(Box::new(status));
+            }
+            Wake::Client(Request::Reload(reply)) => self.begin_reload(Some(reply)),
+            Wake::Reload => self.begin_reload(None),
+            Wake::Loaded(config) => self.finish_reload(*config, now),
+            Wake::Stop => {
+                self.links.manager.tell(State::Stopping);
+                let host = nix::unistd::gethostname().unwrap_or_default();
+                let text = format!("vipcastd stopped on {}", host.to_string_lossy());
+                self.speaker.handle(Input::Stop(text), now);
+            }
+        }
+    }
+
+    fn handle_peer(&mut self, event: TcpEvent, now: Instant) {
+        match event {
+            TcpEvent::Tcp(peer, serial, event) => {
+                self.speaker.handle(Input::Tcp(peer, serial, event), now);
+            }
+            TcpEvent::CannotListen(trouble) => {
+                self.speaker.handle(Input::CannotListen(trouble), now);
+            }
+            TcpEvent::Accepted(remote, stream) => {
+                let Ok(local) = stream.local_addr() else { return };
+                let local = local.ip().to_canonical();
+                // A stranger is not answered.
+                let Some((name, serial)) = self.speaker.handle_accepted(remote, local, now) else {
+                    return;
+                };
+                let Some(peer) = self.speaker.config().peers.get(&name) else { return };
+                self.connections.adopt(name, serial, stream, &peer.bgp);
+            }
+        }
+    }
+
+    /// Carries out everything that is wished for.
+    fn carry_out(&mut self) {
+        let now = Instant::now();
+        while let Some(output) = self.speaker.poll_output() {
+            match output {
+                Output::Connect(peer, serial, transport, user_timeout) => {
+                    self.connections.connect(peer, serial, transport, user_timeout);
+                }
+                Output::Close(peer, serial, last_words) => {
+                    self.connections.close(&peer, serial, last_words);
+                }
+                Output::SetUserTimeout(peer, serial, limit) => {
+                    self.connections.set_user_timeout(&peer, serial, limit);
+                }
+                Output::Listen(port, peers) => self.connections.listen(port, &peers),
+                Output::FindRouterId(peers) => {
+                    let addresses = peers.into_iter().map(IpAddr::V4);
+                    let ours = addresses.filter_map(bgp::socket::local_address_towards);
+                    let ipv4 = ours.filter_map(|address| match address {
+                        IpAddr::V4(address) => Some(address),
+                        IpAddr::V6(_) => None,
+                    });
+                    self.speaker.handle(Input::RouterId(ipv4.min()), now);
+                }
+                Output::Bfd(command) => self.links.bfd.send(command),
+                // Their threads are gone only when the process ends.
+                Output::Check(command) => drop(self.links.check_commands.send(command)),
+                Output::Netlink(request) => drop(self.netlink.send(request)),
+                Output::Notice(notice) => self.links.log.write(notice),
+                Output::Stopped => self.stopped = true,
+            }
+        }
+        while let Some((peer, serial, octets)) = self.speaker.poll_transmit(now) {
+            self.connections.write(&peer, serial, octets);
+        }
+    }
+
+    /// Keeps systemd informed.
+    fn report(&mut self) {
+        let now = Instant::now();
+        if let Some((interval, at)) = &mut self.watchdog
+            && *at <= now
+        {
+            *at = now + *interval;
+            self.links.manager.tell(State::Watchdog);
+        }
+        let summary = self.speaker.summary();
+        let told = Some((summary, self.reload_error.is_some()));
+        if self.told != told {
+            self.told = told;
+            let Summary { peers_up, peers, services_up, services } = summary;
+            let mut text =
+                format!("{peers_up} of {peers} peers, {services_up} of {services} services up");
+            if let Some(error) = &self.reload_error {
+                text = format!("reload failed, old configuration in force: {error}; {text}");
+            }
+            self.links.manager.tell(State::Status(text));
+        }
+    }
+
+    /// Reads the configuration again, away from the loop. Those who ask meanwhile share the answer
+    /// only if the reading had not begun, so each gets one of its own.
+    fn begin_reload(&mut self, reply: Option<oneshot::Sender<Result<(), String>>>) {
+        self.links.manager.tell(State::Reloading);
+        let mut waiting: Waiting = reply.into_iter().collect();
+        if let Some((task, before)) = self.loading.take() {
+            task.abort();
+            waiting.extend(before);
+        }
+        let path = self.config_path.clone();
+        let task = tokio::task::spawn_blocking(move || config::load(&path));
+        self.loading = Some((task, waiting));
+    }
+
+    fn finish_reload(&mut self, config: Result<Config, config::Error>, now: Instant) {
+        let Some((_, waiting)) = self.loading.take() else { return };
+        let result = match config {
+            Ok(config) => {
+                let before = self.speaker.config().metrics;
+                self.speaker.handle(Input::Reload(Box::new(config)), now);
+                self.apply_surroundings(Some(before));
+                self.reload_error = None;
+                Ok(())
+            }
+            Err(error) => {
+                let text = "the new configuration is not loaded, the old one stays in force";
+                self.links.log.write(Notice::new(Level::Error, text).because(error.summary()));
+                self.reload_error = Some(error.summary());
+                Err(error.to_string())
+            }
+        };
+        self.links.manager.tell(State::Ready);
+        for reply in waiting {
+            // Whoever asked may have gone.
+            let _ = reply.send(result.clone());
+        }
+    }
+
+    /// Puts into force what is configured but is not the speaker's.
+    fn apply_surroundings(&self, metrics_before: Option<Option<std::net::SocketAddr>>) {
+        let config = self.speaker.config();
+        self.links.log.set_level(config.log_level);
+        if metrics_before != Some(config.metrics) {
+            // The control thread is gone only when the process ends.
+            let _ = self.links.metrics.0.send(config.metrics);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Talks rtnetlink: reports links and addresses, carries out requests.
+#![expect(clippy::disallowed_methods, reason = "driver: sockets, timers and tasks")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "the kernel says far more than concerns us")]
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use ipnet::IpNet;
+use nix::errno::Errno;
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
+    AddressScope, CacheInfo,
+};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::proto::sys::AsyncSocket;
+use rtnetlink::{Handle, LinkDummy, MulticastGroup};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Address, Event, Link, PROTOCOL, Request};
+
+/// Room for the events of thousands of addresses that change together.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Everything is read again this often: the kernel may cut a dump short when addresses change
+/// meanwhile, and says so in a flag that is lost on the way here.
+const RESYNC: Duration = Duration::from_secs(60);
+/// Before netlink is opened anew.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Serves until the owner is gone. What cannot be done is answered as refused.
+pub async fn run(mut requests: mpsc::UnboundedReceiver<Request>, events: mpsc::Sender<Event>) {
+    while !events.is_closed() {
+        // Whatever ended it, all is read again from a new socket.
+        let _ = serve(&mut requests, &events).await;
+        sleep_until(Instant::now() + RETRY).await;
+    }
+}
+
+async fn serve(
+    requests: &mut mpsc::UnboundedReceiver<Request>,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), rtnetlink::Error> {
+    let failed = |_| rtnetlink::Error::RequestFailed;
+    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (mut watching, _, mut changes) =
+        rtnetlink::new_multicast_connection(&groups).map_err(failed)?;
+    watching.socket_mut().socket_mut().set_rx_buf_sz(RECEIVE_BUFFER).map_err(failed)?;
+    let watching = tokio::spawn(watching);
+    let (asking, handle, _) = rtnetlink::new_connection_with_strict_check().map_err(failed)?;
+    let asking = tokio::spawn(asking);
+
+    let mut dump_at = Instant::now();
+    loop {
+        // Each of these can be dropped half-way without losing anything.
+        tokio::select! {
+            () = sleep_until(dump_at) => {
+                let (links, addresses) = dump(&handle).await?;
+                if events.send(Event::Dump(links, addresses)).await.is_err() { break }
+                dump_at = Instant::now() + RESYNC;
+            }
+            change = changes.next() => match change.map(|(message, _)| message.payload) {
+                Some(NetlinkPayload::InnerMessage(message)) => {
+                    if let Some(event) = event(message)
+                        && events.send(event).await.is_err()
+                    {
+                        break;
+                    }
+                }
+                Some(NetlinkPayload::Overrun(_)) => dump_at = Instant::now(),
+                Some(_) => {}
+                None => break,
+            },
+            request = requests.recv() => {
+                let Some(request) = request else { break };
+                let event = carry_out(&handle, request).await;
+                if events.send(event).await.is_err() { break }
+            }
+        }
+    }
+    watching.abort();
+    asking.abort();
+    Ok(())
+}
+
+async fn dump(handle: &Handle) -> Result<(Vec<Link>, Vec<Address>), rtnetlink::Error> {
+    let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
+    let addresses: Vec<AddressMessage> = handle.address().get().execute().try_collect().await?;
+    Ok((links.iter().filter_map(link).collect(), addresses.iter().filter_map(address).collect()))
+}
+
+async fn carry_out(handle: &Handle, request: Request) -> Event {
+    let result = match &request {
+        Request::Add(index, vip) => {
+            let mut add = handle.address().add(*index, *vip, IpNet::from(*vip).prefix_len());
+            mark(add.message_mut());
+            add.execute().await
+        }
+        Request::Remove(index, prefix) => {
+            let mut message = AddressMessage::default();
+            message.header.index = *index;
+            message.header.prefix_len = prefix.prefix_len();
+            message.header.family = match prefix {
+                IpNet::V4(_) => rtnetlink::packet_route::AddressFamily::Inet,
+                IpNet::V6(_) => rtnetlink::packet_route::AddressFamily::Inet6,
+            };
+            message.attributes.push(AddressAttribute::Local(prefix.addr()));
+            handle.address().del(message).execute().await
+        }
+        Request::CreateDummy(name) => {
+            handle.link().add(LinkDummy::new(name).up().build()).execute().await
+        }
+    };
+    let Err(rtnetlink::Error::NetlinkError(message)) = &result else {
+        return Event::Done(request, result.map_err(|error| error.to_string()));
+    };
+    let text = match (Errno::from_raw(-message.raw_code()), &request) {
+        (Errno::EEXIST, Request::Add(index, vip)) => return Event::AlreadyThere(*index, *vip),
+        (Errno::EEXIST, Request::CreateDummy(_)) => return Event::Done(request, Ok(())),
+        (Errno::EPERM, _) => "not permitted (CAP_NET_ADMIN is needed)".into(),
+        (Errno::EOPNOTSUPP, Request::CreateDummy(_)) => "this kernel has no dummy driver".into(),
+        (error, _) => error.desc().to_lowercase(),
+    };
+    Event::Done(request, Err(text))
+}
+
+/// Ours, without a route of its own. An IPv6 VIP skips duplicate address detection (it is on many
+/// hosts by design) and is deprecated from the start, so that it is not chosen as a source.
+fn mark(message: &mut AddressMessage) {
+    let mut flags = AddressFlags::Noprefixroute;
+    let is_ipv6 = message
+        .attributes
+        .iter()
+        .any(|attribute| matches!(attribute, AddressAttribute::Local(IpAddr::V6(_))));
+    if is_ipv6 {
+        flags |= AddressFlags::Nodad;
+        message.header.flags |= AddressHeaderFlags::Nodad;
+        let mut lifetime = CacheInfo::default();
+        lifetime.ifa_valid = u32::MAX;
+        lifetime.ifa_preferred = 0;
+        message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+    }
+    message.attributes.push(AddressAttribute::Flags(flags));
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
+}
+
+fn event(message: RouteNetlinkMessage) -> Option<Event> {
+    match message {
+        RouteNetlinkMessage::NewLink(message) => link(&message).map(Event::Link),
+        RouteNetlinkMessage::DelLink(message) => Some(Event::LinkGone(message.header.index)),
+        RouteNetlinkMessage::NewAddress(message) => address(&message).map(Event::Address),
+        RouteNetlinkMessage::DelAddress(message) => address(&message).map(Event::AddressGone),
+        _ => None,
+    }
+}
+
+fn link(message: &LinkMessage) -> Option<Link> {
+    let mut attributes = message.attributes.iter();
+    let name = attributes.find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })?;
+    let up = message.header.flags.contains(LinkFlags::Up);
+    Some(Link { index: message.header.index, name, up })
+}
+
+fn address(message: &AddressMessage) -> Option<Address> {
+    let (mut local, mut remote, mut ours, mut flags) = (None, None, false, AddressFlags::empty());
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => remote = Some(*ip),
+            AddressAttribute::Protocol(protocol) => ours = u8::from(*protocol) == PROTOCOL,
+            AddressAttribute::Flags(value) => flags = *value,
+            _ => {}
+        }
+    }
+    // On a point-to-point link IFA_ADDRESS is the other end; IPv6 has no IFA_LOCAL elsewhere.
+    let prefix = IpNet::new(local.or(remote)?, message.header.prefix_len).ok()?;
+    // For IPv6 "secondary" means temporary (RFC 8981).
+    let unusable = AddressFlags::Tentative
+        | AddressFlags::Deprecated
+        | AddressFlags::Dadfailed
+        | AddressFlags::Secondary;
+    let usable = message.header.scope == AddressScope::Universe && !flags.intersects(unusable);
+    Some(Address { index: message.header.index, prefix, ours, usable })
+}

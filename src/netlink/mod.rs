@@ -1,0 +1,438 @@
+//! The host's addresses: where the VIPs are wanted, where they are, and the changes between.
+//!
+//! [`Addresses`] mirrors the kernel's links and addresses as the driver reports them. An address
+//! that we add carries our protocol number ([`PROTOCOL`]), so that what a crash leaves behind is
+//! known for ours: adopted where it is wanted, removed where it is not. An address without it
+//! belongs to somebody else; it serves as a VIP, and is never touched.
+//!
+//! A VIP that disappears under a healthy service is put back before anything is withdrawn.
+pub mod driver;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use crate::route::NextHops;
+
+/// Marks our addresses (`IFA_PROTO`, Linux 5.18); "v".
+pub const PROTOCOL: u8 = 0x76;
+/// Between attempts at what the kernel refused.
+const RETRY: Duration = Duration::from_secs(1);
+/// Between the end of an announcement and the removal of the address: what routers still send
+/// is answered.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A network interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Link {
+    /// Its number
+    pub index: u32,
+    /// Its name
+    pub name: String,
+    /// It is administratively up
+    pub up: bool,
+}
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Address {
+    /// The interface's number
+    pub index: u32,
+    /// The address and its length
+    pub prefix: IpNet,
+    /// It carries our protocol number
+    pub ours: bool,
+    /// Others may use it to reach us: global scope, neither tentative nor deprecated
+    pub usable: bool,
+}
+
+/// What the driver reports.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// All there is; replaces what was known
+    Dump(Vec<Link>, Vec<Address>),
+    /// A new or changed link
+    Link(Link),
+    /// A link is gone
+    LinkGone(u32),
+    /// A new or changed address
+    Address(Address),
+    /// An address is gone
+    AddressGone(Address),
+    /// A request was carried out, or refused for this reason
+    Done(Request, Result<(), String>),
+    /// An address that was to be added is there already: a report or a dump that is on its way
+    /// says whose it is
+    AlreadyThere(u32, IpAddr),
+}
+
+/// What the driver is to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Request {
+    /// Put the VIP on the interface
+    Add(u32, IpAddr),
+    /// Take it off
+    Remove(u32, IpNet),
+    /// Make a dummy device, and set it up
+    CreateDummy(String),
+}
+
+/// Whether a VIP is on the host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Presence {
+    /// Not yet known
+    Pending,
+    /// It is there
+    Present,
+    /// It is not, for this reason
+    Missing(String),
+}
+
+#[derive(Debug)]
+struct Wanted {
+    interface: String,
+    presence: Presence,
+    /// It was refused, and is not asked for again before then
+    not_before: Option<Instant>,
+}
+
+/// An address on an interface. Somebody else may have the same one beside ours, with another length.
+type Key = (u32, IpAddr, u8);
+
+fn key(index: u32, prefix: IpNet) -> Key {
+    (index, prefix.addr(), prefix.prefix_len())
+}
+
+/// An address on an interface, in every length that it has there.
+fn on_interface(
+    present: &BTreeMap<Key, Address>,
+    index: u32,
+    address: IpAddr,
+) -> impl Iterator<Item = &Address> {
+    present.range((index, address, 0)..=(index, address, u8::MAX)).map(|(_, address)| address)
+}
+
+/// The mirror, and what is wanted of it.
+#[derive(Debug, Default)]
+pub struct Addresses {
+    /// The first dump has come
+    known: bool,
+    links: BTreeMap<u32, Link>,
+    present: BTreeMap<Key, Address>,
+    wanted: BTreeMap<IpAddr, Wanted>,
+    /// VIPs that are no longer wanted, and when they go
+    leaving: BTreeMap<IpAddr, Instant>,
+    /// VIPs of which it is not known whether they are wanted: what is there stays
+    undecided: BTreeSet<IpAddr>,
+    /// Devices that are being made, or could not be until then
+    dummies: BTreeMap<String, Option<Instant>>,
+    /// Requests under way
+    adding: BTreeSet<Key>,
+    removing: BTreeSet<Key>,
+    /// What we added, for kernels that do not keep the protocol number
+    added: BTreeSet<Key>,
+    /// Addresses to compare with what is wanted
+    dirty: BTreeSet<IpAddr>,
+    requests: VecDeque<Request>,
+    /// VIPs whose presence changed
+    changed: VecDeque<IpAddr>,
+    /// Addresses that are no VIPs changed
+    host_changed: bool,
+}
+
+impl Addresses {
+    /// Wants a VIP on an interface.
+    pub fn want(&mut self, vip: IpAddr, interface: &str, now: Instant) {
+        self.leaving.remove(&vip);
+        self.undecided.remove(&vip);
+        let same = self.wanted.get(&vip).is_some_and(|wanted| wanted.interface == interface);
+        if !same {
+            let interface = interface.to_owned();
+            let presence = Presence::Pending;
+            let wanted = Wanted { interface, presence, not_before: None };
+            self.wanted.insert(vip, wanted);
+            self.dirty.insert(vip);
+            self.reconcile(now);
+        }
+    }
+
+    /// Wants a VIP no longer. Its address goes after a while, if it is ours.
+    pub fn unwant(&mut self, vip: IpAddr, now: Instant) {
+        let was_undecided = self.undecided.remove(&vip);
+        if self.wanted.remove(&vip).is_some() || was_undecided {
+            self.leaving.insert(vip, now + LINGER);
+        }
+    }
+
+    /// It is not known yet whether a VIP is wanted: what a crash left of it stays until it is.
+    pub fn leave_undecided(&mut self, vip: IpAddr) {
+        if !self.wanted.contains_key(&vip) {
+            self.undecided.insert(vip);
+        }
+    }
+
+    /// Wants nothing at all, at once: we stop.
+    pub fn unwant_all(&mut self, now: Instant) {
+        self.wanted.clear();
+        self.leaving.clear();
+        self.undecided.clear();
+        self.touch_all();
+        self.reconcile(now);
+    }
+
+    /// Whether a VIP is where it is wanted.
+    #[must_use]
+    pub fn presence(&self, vip: IpAddr) -> &Presence {
+        self.wanted.get(&vip).map_or(&Presence::Pending, |wanted| &wanted.presence)
+    }
+
+    /// Whether every request has been answered.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.requests.is_empty() && self.adding.is_empty() && self.removing.is_empty()
+    }
+
+    /// Our addresses on the interface that has `local`: that one for its own family, the first
+    /// usable one that is not a VIP for the other.
+    #[must_use]
+    pub fn next_hops(&self, local: IpAddr, is_vip: impl Fn(&IpAddr) -> bool) -> NextHops {
+        let holders = self.present.values().filter(|a| a.prefix.addr() == local);
+        let index = holders.map(|address| address.index).next();
+        let mut next_hops = NextHops::default();
+        let others = self.present.values().filter(|address| Some(address.index) == index);
+        for address in others.filter(|address| address.usable && !address.ours) {
+            match address.prefix.addr() {
+                ip if is_vip(&ip) => {}
+                IpAddr::V4(ip) => next_hops.ipv4 = next_hops.ipv4.or(Some(ip)),
+                IpAddr::V6(ip) => next_hops.ipv6 = next_hops.ipv6.or(Some(ip)),
+            }
+        }
+        match local {
+            IpAddr::V4(ip) => next_hops.ipv4 = Some(ip),
+            IpAddr::V6(ip) => next_hops.ipv6 = Some(ip),
+        }
+        next_hops
+    }
+
+    /// Takes in what the driver reports.
+    pub fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Dump(links, addresses) => {
+                self.known = true;
+                self.links = links.into_iter().map(|link| (link.index, link)).collect();
+                self.present.clear();
+                for address in addresses {
+                    self.insert(address);
+                }
+                self.added.retain(|key| self.present.contains_key(key));
+                self.dummies.retain(|name, _| !self.links.values().any(|link| link.name == *name));
+                self.touch_all();
+            }
+            Event::Link(link) => {
+                self.dummies.remove(&link.name);
+                self.links.insert(link.index, link);
+                self.touch_all();
+            }
+            Event::LinkGone(index) => {
+                self.links.remove(&index);
+                self.present.retain(|(on, ..), _| *on != index);
+                self.added.retain(|(on, ..)| *on != index);
+                self.touch_all();
+            }
+            Event::Address(address) => self.insert(address),
+            Event::AddressGone(address) => {
+                self.remove(address.index, address.prefix);
+            }
+            Event::Done(request, result) => self.handle_done(request, result, now),
+            Event::AlreadyThere(index, vip) => {
+                self.adding.remove(&key(index, vip.into()));
+                if let Some(wanted) = self.wanted.get_mut(&vip) {
+                    wanted.not_before = Some(now + RETRY);
+                }
+            }
+        }
+        self.reconcile(now);
+    }
+
+    /// Takes in the passing of time; extra calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.leaving.retain(|_, at| *at > now);
+            for wanted in self.wanted.values_mut() {
+                wanted.not_before = wanted.not_before.filter(|at| *at > now);
+            }
+            self.dummies.retain(|_, retry| retry.is_none_or(|at| at > now));
+            self.touch_all();
+            self.reconcile(now);
+        }
+    }
+
+    /// The next request for the driver.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    /// The next VIP whose [`Presence`] changed.
+    pub fn poll_changed(&mut self) -> Option<IpAddr> {
+        self.changed.pop_front()
+    }
+
+    /// Whether the host's other addresses changed, and with them perhaps [`Self::next_hops`].
+    pub fn poll_host_changed(&mut self) -> bool {
+        std::mem::take(&mut self.host_changed)
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let retries = self.wanted.values().filter_map(|wanted| wanted.not_before);
+        let dummies = self.dummies.values().copied().flatten();
+        self.leaving.values().copied().chain(retries).chain(dummies).min()
+    }
+
+    fn handle_done(&mut self, request: Request, result: Result<(), String>, now: Instant) {
+        match request {
+            Request::Add(index, vip) => {
+                let prefix = IpNet::from(vip);
+                self.adding.remove(&key(index, prefix));
+                match result {
+                    Ok(()) => {
+                        // The event that says so is on its way; until then take it from us.
+                        self.added.insert(key(index, prefix));
+                        self.insert(Address { index, prefix, ours: true, usable: false });
+                    }
+                    Err(error) => self.handle_refused(index, vip, &error, now),
+                }
+            }
+            Request::Remove(index, prefix) => {
+                self.removing.remove(&key(index, prefix));
+                // Refused, it is asked for again when everything is next compared.
+                match result {
+                    Ok(()) => self.remove(index, prefix),
+                    Err(_) => self.reconcile_vip(prefix.addr(), now),
+                }
+            }
+            Request::CreateDummy(name) => {
+                let is_there = self.links.values().any(|link| link.name == name);
+                if let Err(error) = result
+                    && !is_there
+                {
+                    self.dummies.insert(name.clone(), Some(now + RETRY));
+                    let text = format!("cannot make the dummy device {name}: {error}");
+                    let on_it = self.wanted.iter().filter(|(_, w)| w.interface == name);
+                    for vip in on_it.map(|(vip, _)| *vip).collect::<Vec<_>>() {
+                        self.set_presence(vip, Presence::Missing(text.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A VIP could not be added: says so, unless it is wanted elsewhere or there by now.
+    fn handle_refused(&mut self, index: u32, vip: IpAddr, error: &str, now: Instant) {
+        let Some(link) = self.links.get(&index) else { return };
+        let Some(wanted) = self.wanted.get_mut(&vip).filter(|w| w.interface == link.name) else {
+            return;
+        };
+        wanted.not_before = Some(now + RETRY);
+        if on_interface(&self.present, index, vip).next().is_none() {
+            let text = format!("cannot add it to {}: {error}", link.name);
+            self.set_presence(vip, Presence::Missing(text));
+        }
+    }
+
+    fn insert(&mut self, mut address: Address) {
+        let key = key(address.index, address.prefix);
+        address.ours |= self.added.contains(&key);
+        self.host_changed |= !address.ours;
+        self.dirty.insert(address.prefix.addr());
+        self.present.insert(key, address);
+    }
+
+    fn remove(&mut self, index: u32, prefix: IpNet) {
+        self.added.remove(&key(index, prefix));
+        let gone = self.present.remove(&key(index, prefix));
+        self.host_changed |= gone.is_some_and(|address| !address.ours);
+        self.dirty.insert(prefix.addr());
+    }
+
+    fn touch_all(&mut self) {
+        self.host_changed = true;
+        self.dirty.extend(self.wanted.keys());
+        self.dirty.extend(self.present.keys().map(|(_, address, _)| address));
+    }
+
+    /// Compares what is wanted with what is there, as far as either changed.
+    fn reconcile(&mut self, now: Instant) {
+        if !self.known {
+            return;
+        }
+        for address in std::mem::take(&mut self.dirty) {
+            self.reconcile_vip(address, now);
+            self.remove_leftovers(address);
+        }
+    }
+
+    /// Takes our addresses off where nobody wants them.
+    fn remove_leftovers(&mut self, address: IpAddr) {
+        if self.leaving.contains_key(&address) || self.undecided.contains(&address) {
+            return;
+        }
+        let interface = self.wanted.get(&address).map(|wanted| &wanted.interface);
+        for link in self.links.values().filter(|link| interface != Some(&link.name)) {
+            let present = on_interface(&self.present, link.index, address);
+            for leftover in present.filter(|address| address.ours) {
+                if self.removing.insert(key(link.index, leftover.prefix)) {
+                    self.requests.push_back(Request::Remove(link.index, leftover.prefix));
+                }
+            }
+        }
+    }
+
+    fn reconcile_vip(&mut self, vip: IpAddr, now: Instant) {
+        let Some(wanted) = self.wanted.get(&vip) else { return };
+        let name = &wanted.interface;
+        let Some(link) = self.links.values().find(|link| link.name == *name) else {
+            if is_dummy_name(name) {
+                if !self.dummies.contains_key(name) {
+                    self.dummies.insert(name.clone(), None);
+                    self.requests.push_back(Request::CreateDummy(name.clone()));
+                }
+            } else {
+                let text = format!("interface {name} does not exist");
+                self.set_presence(vip, Presence::Missing(text));
+            }
+            return;
+        };
+        let host = key(link.index, vip.into());
+        let stays = |address: &Address| !self.removing.contains(&key(link.index, address.prefix));
+        let under_way = self.adding.contains(&host) || self.removing.contains(&host);
+        if !link.up {
+            let text = format!("interface {name} is down");
+            self.set_presence(vip, Presence::Missing(text));
+        } else if on_interface(&self.present, link.index, vip).any(stays) {
+            self.set_presence(vip, Presence::Present);
+        } else if !under_way && wanted.not_before.is_none_or(|at| at <= now) {
+            self.adding.insert(host);
+            self.requests.push_back(Request::Add(link.index, vip));
+        }
+    }
+
+    fn set_presence(&mut self, vip: IpAddr, presence: Presence) {
+        if let Some(wanted) = self.wanted.get_mut(&vip).filter(|w| w.presence != presence) {
+            wanted.presence = presence;
+            self.changed.push_back(vip);
+        }
+    }
+}
+
+/// Which missing interfaces are made: only such as nobody else is about to bring.
+#[must_use]
+pub fn is_dummy_name(name: &str) -> bool {
+    name.starts_with("dummy") || name.starts_with("vip")
+}

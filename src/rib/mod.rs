@@ -1,0 +1,94 @@
+//! What we want the network to know: Loc-RIB (RFC 4271 §3.2) and the policy that exports it.
+//!
+//! A VIP that is announced contributes to one prefix for each advertisement that selects its pool:
+//! its host route, or the aggregate it lies in. A prefix is there as long as one VIP contributes
+//! to it. Policy is a pure function from a prefix and a peer to attributes, so reload, reconnect
+//! and route refresh are one code path.
+pub mod policy;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::route::{AdvertisementName, Attributes, PeerName};
+use policy::Policy;
+
+/// Loc-RIB and export policy.
+#[derive(Debug, Default)]
+pub struct Rib {
+    policy: Policy,
+    announced: BTreeSet<IpAddr>,
+    /// For each prefix, the advertisements that make it and the VIPs that contribute
+    entries: BTreeMap<IpNet, BTreeMap<AdvertisementName, BTreeSet<IpAddr>>>,
+    /// One copy of each set of attributes, for all prefixes and peers
+    interned: BTreeSet<Arc<Attributes>>,
+}
+
+impl Rib {
+    /// Goes by another policy. Returns the prefixes that may have changed.
+    pub fn set_policy(&mut self, policy: Policy) -> BTreeSet<IpNet> {
+        let mut changed: BTreeSet<IpNet> = self.entries.keys().copied().collect();
+        self.policy = policy;
+        self.entries.clear();
+        self.interned.clear();
+        for vip in std::mem::take(&mut self.announced) {
+            changed.extend(self.set_vip(vip, true));
+        }
+        changed
+    }
+
+    /// Wants a VIP announced, or not. Returns the prefixes that may have changed.
+    pub fn set_vip(&mut self, vip: IpAddr, announced: bool) -> BTreeSet<IpNet> {
+        let is_news =
+            if announced { self.announced.insert(vip) } else { self.announced.remove(&vip) };
+        if !is_news {
+            return BTreeSet::new();
+        }
+        let mut changed = BTreeSet::new();
+        for (name, prefix) in self.policy.prefixes(vip) {
+            let entry = self.entries.entry(prefix).or_default();
+            let vips = entry.entry(name.clone()).or_default();
+            if announced {
+                vips.insert(vip);
+            } else {
+                vips.remove(&vip);
+            }
+            if vips.is_empty() {
+                entry.remove(&name);
+            }
+            if entry.is_empty() {
+                self.entries.remove(&prefix);
+            }
+            changed.insert(prefix);
+        }
+        changed
+    }
+
+    /// What a peer is to be told about a prefix; `None`: nothing.
+    pub fn export(&mut self, prefix: IpNet, peer: &PeerName) -> Option<Arc<Attributes>> {
+        let advertisements = self.entries.get(&prefix)?.keys();
+        let attributes = self.policy.attributes(advertisements, peer)?;
+        if let Some(interned) = self.interned.get(&attributes) {
+            return Some(interned.clone());
+        }
+        let interned = Arc::new(attributes);
+        self.interned.insert(interned.clone());
+        Some(interned)
+    }
+
+    /// Every prefix there is.
+    pub fn prefixes(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.entries.keys().copied()
+    }
+
+    /// The prefixes that a VIP contributes to, or would, for a peer.
+    pub fn prefixes_for(&self, vip: IpAddr, peer: &PeerName) -> BTreeSet<IpNet> {
+        let all = self.policy.prefixes(vip).into_iter();
+        all.filter(|(name, _)| self.policy.selects_peer(name, peer)).map(|(_, p)| p).collect()
+    }
+}

@@ -1,0 +1,49 @@
+//! The words all layers share: names, AS numbers, address families, communities, and the attributes
+//! that export policy gives a prefix. A prefix is an [`ipnet::IpNet`] without host bits.
+mod asn;
+mod community;
+mod family;
+mod name;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+pub use asn::Asn;
+pub use community::{AnyCommunity, Community, LargeCommunity, NotACommunity};
+pub use family::Family;
+pub use name::{AdvertisementName, CheckName, PeerName, PoolName, ServiceName};
+
+/// What export policy says about a prefix. The path attributes that follow from the session (next
+/// hop, `AS_PATH`) are added when the UPDATE is built.
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Attributes {
+    /// COMMUNITIES (RFC 1997)
+    pub communities: BTreeSet<Community>,
+    /// LARGE_COMMUNITY (RFC 8092)
+    pub large_communities: BTreeSet<LargeCommunity>,
+    /// LOCAL_PREF (RFC 4271 §5.1.5), sent to internal peers only; `None` stands for 100
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC (RFC 4271 §5.1.4); not sent when `None`
+    pub med: Option<u32>,
+    /// How many times our AS number is put in front once more, for external peers
+    pub prepend: u8,
+}
+
+/// Our addresses on the way to a peer: what routes of each family name as their next hop.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the fields are families")]
+pub struct NextHops {
+    pub ipv4: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+impl NextHops {
+    /// The address for a family.
+    #[must_use]
+    pub fn get(self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::Ipv4Unicast => self.ipv4.map(IpAddr::V4),
+            Family::Ipv6Unicast => self.ipv6.map(IpAddr::V6),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Everything that can happen to the daemon.
+use std::net::Ipv4Addr;
+
+use crate::bgp::Serial;
+use crate::bgp::transport::Tcp;
+use crate::config::Config;
+use crate::route::PeerName;
+use crate::{bfd, check, netlink};
+
+/// A fact.
+#[derive(Debug)]
+pub enum Input {
+    /// A TCP connection of a peer
+    Tcp(PeerName, Serial, Tcp),
+    /// Listening for passive peers does not work, or (`None`) works again
+    CannotListen(Option<String>),
+    /// From the BFD thread
+    Bfd(bfd::driver::Event),
+    /// A probe ended
+    Probed(check::driver::Report),
+    /// The host's links or addresses changed, or a request was carried out
+    Netlink(netlink::Event),
+    /// The lowest IPv4 address that reaches a peer; `None`: no peer can be reached yet
+    RouterId(Option<Ipv4Addr>),
+    /// A new configuration, which is valid
+    Reload(Box<Config>),
+    /// Stop; peers are told this text
+    Stop(String),
+}

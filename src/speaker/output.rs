@@ -1,0 +1,35 @@
+//! Everything the daemon can ask a driver to do. Octets for peers are not among it: they are pulled
+//! when there is room, see [`Speaker::poll_transmit`](super::Speaker::poll_transmit).
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::notice::Notice;
+use crate::bgp::Serial;
+use crate::bgp::transport::Transport;
+use crate::route::PeerName;
+use crate::{bfd, check, netlink};
+
+/// A wish.
+#[derive(Debug)]
+pub enum Output {
+    /// Connect to a peer; TCP gives up when data has not been acknowledged for this long
+    Connect(PeerName, Serial, Transport, Option<Duration>),
+    /// Stop connecting, or send these last octets and close
+    Close(PeerName, Serial, Vec<u8>),
+    /// TCP gives up when data has not been acknowledged for this long
+    SetUserTimeout(PeerName, Serial, Duration),
+    /// Listen on this port for these peers, and no others
+    Listen(u16, Vec<Transport>),
+    /// Find out which address of ours reaches these peers
+    FindRouterId(Vec<Ipv4Addr>),
+    /// For the BFD thread
+    Bfd(bfd::driver::Command),
+    /// For the checks
+    Check(check::driver::Command),
+    /// For the host's addresses
+    Netlink(netlink::Request),
+    /// For the log
+    Notice(Notice),
+    /// All is withdrawn and closed: the process may end
+    Stopped,
+}

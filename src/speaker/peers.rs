@@ -1,0 +1,274 @@
+//! The speaker's dealings with its peers: connections, BFD, next hops, and what each is to be told.
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use super::histogram::Histogram;
+use super::notice::{Level, Notice};
+use super::{Output, Speaker};
+use crate::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
+use crate::bfd::session::Event as BfdSessionEvent;
+use crate::bgp::Serial;
+use crate::bgp::peer::{Action, BfdVerdict, Event, Peer};
+use crate::bgp::transport::Tcp;
+use crate::route::{NextHops, PeerName};
+
+/// Between attempts to find a router ID.
+const FIND_ROUTER_ID: Duration = Duration::from_secs(1);
+
+/// A peer and what goes with it.
+#[derive(Debug)]
+pub(super) struct PeerEntry {
+    pub(super) peer: Peer,
+    pub(super) bfd: BfdLook,
+    /// From the decision on a prefix to its octets in the socket
+    pub(super) decision_to_wire: Histogram,
+}
+
+/// What is known of a peer's BFD session.
+#[derive(Debug)]
+pub(super) struct BfdLook {
+    pub(super) up: bool,
+    pub(super) since: Instant,
+    /// Why it is not up, once it was
+    pub(super) reason: Option<String>,
+    /// What keeps it from working on our side
+    pub(super) trouble: Option<String>,
+}
+
+impl BfdLook {
+    /// A session that has just begun.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { up: false, since: now, reason: None, trouble: None }
+    }
+}
+
+impl Speaker {
+    /// Octets for a connection whose writer is idle; [`Tcp::Written`] must follow.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(PeerName, Serial, Vec<u8>)> {
+        self.peers.iter_mut().find_map(|(name, entry)| {
+            let (serial, octets) = entry.peer.poll_transmit(now)?;
+            Some((name.clone(), serial, octets))
+        })
+    }
+
+    /// A remote speaker opened a connection to `local`. Returns whose it is and its number, or
+    /// `None` when nobody with this address is configured. The driver must have the connection
+    /// before outputs are carried out, since one of them may be to close it.
+    pub fn handle_accepted(
+        &mut self,
+        remote: IpAddr,
+        local: IpAddr,
+        now: Instant,
+    ) -> Option<(PeerName, Serial)> {
+        let of = |config: &crate::config::Peer| config.bgp.transport.address;
+        let (name, _) = self.config.peers.iter().find(|(_, config)| of(config) == remote)?;
+        let next_hops = self.next_hops(local);
+        let name = name.clone();
+        let serial = self.peers.get_mut(&name)?.peer.handle_accepted(local, next_hops, now);
+        self.drain(now);
+        Some((name, serial))
+    }
+
+    /// Our addresses on the interface of `local`.
+    fn next_hops(&self, local: IpAddr) -> NextHops {
+        self.addresses.next_hops(local, |address| self.owners.contains_key(address))
+    }
+
+    pub(super) fn handle_tcp(&mut self, name: &PeerName, serial: Serial, event: Tcp, now: Instant) {
+        let next_hops = match event {
+            Tcp::Connected(local) => Some(self.next_hops(local)),
+            Tcp::Failed(_) | Tcp::Received(_) | Tcp::Written | Tcp::Closed(_) => None,
+        };
+        let Some(entry) = self.peers.get_mut(name) else { return };
+        let peer = &mut entry.peer;
+        match event {
+            Tcp::Connected(local) => {
+                peer.handle_connected(serial, local, next_hops.unwrap_or_default(), now);
+            }
+            Tcp::Failed(error) => peer.handle_connect_failed(serial, error, now),
+            Tcp::Received(octets) => peer.handle_input(serial, &octets, now),
+            Tcp::Written => peer.handle_written(serial, now),
+            Tcp::Closed(error) => peer.handle_closed(serial, error, now),
+        }
+    }
+
+    pub(super) fn handle_bfd(&mut self, event: BfdEvent, now: Instant) {
+        match event {
+            BfdEvent::NoRealtime(error) => {
+                let text = "BFD runs without real-time priority and may miss its deadlines on a \
+                            busy host (LimitRTPRIO= in the unit, or CAP_SYS_NICE)";
+                self.notice(Notice::new(Level::Warn, text).because(error));
+            }
+            BfdEvent::Trouble(name, trouble) => {
+                let Some(entry) = self.peers.get_mut(&name) else { return };
+                entry.bfd.trouble.clone_from(&trouble);
+                self.notice(match trouble {
+                    Some(text) => Notice::peer(Level::Warn, &name, "BFD").because(text),
+                    None => Notice::peer(Level::Info, &name, "BFD works again"),
+                });
+            }
+            BfdEvent::Session(name, event) => self.handle_bfd_session(&name, event, now),
+        }
+    }
+
+    fn handle_bfd_session(&mut self, name: &PeerName, event: BfdSessionEvent, now: Instant) {
+        let Some(entry) = self.peers.get_mut(name) else { return };
+        entry.bfd.since = now;
+        entry.bfd.up = event == BfdSessionEvent::Up;
+        let notice = match event {
+            BfdSessionEvent::Up => {
+                entry.bfd.reason = None;
+                entry.peer.handle_bfd(&BfdVerdict::Up, now);
+                Notice::peer(Level::Info, name, "BFD session up")
+            }
+            BfdSessionEvent::Down(diag) => {
+                entry.bfd.reason = Some(diag.to_string());
+                entry.peer.handle_bfd(&BfdVerdict::Down(diag.to_string()), now);
+                Notice::peer(Level::Warn, name, "BFD session down").because(diag)
+            }
+            BfdSessionEvent::PeerAdminDown => {
+                let reason = "taken down by the peer's operator";
+                entry.bfd.reason = Some(reason.into());
+                Notice::peer(Level::Info, name, "BFD session").because(reason)
+            }
+        };
+        self.notice(notice);
+    }
+
+    /// Begins with a peer, whose BFD session may be one that goes on.
+    pub(super) fn add_peer(&mut self, name: &PeerName, ongoing: Option<BfdLook>, now: Instant) {
+        let Some(config) = self.config.peers.get(name) else { return };
+        if let Some(bfd) = &config.bfd {
+            let command = BfdCommand::Set(name.clone(), bfd.clone());
+            self.outputs.push_back(Output::Bfd(command));
+        }
+        let mut peer = Peer::new(config.bgp.clone(), self.random.u64(..), now);
+        if self.deferral.is_none() {
+            peer.rib_mut().release_end_of_rib();
+        }
+        if let Some(router_id) = self.router_id {
+            peer.start(router_id, now);
+        }
+        let bfd = ongoing.unwrap_or_else(|| BfdLook::new(now));
+        let entry = PeerEntry { peer, bfd, decision_to_wire: Histogram::default() };
+        self.peers.insert(name.clone(), entry);
+        let prefixes = self.rib.prefixes().collect();
+        self.export(&prefixes, now);
+    }
+
+    /// Tells the listener which passive peers there are.
+    pub(super) fn listen(&mut self) {
+        let peers = self.config.peers.values();
+        let any_passive = peers.clone().any(|peer| peer.bgp.passive);
+        // While there is a listener, peers that we connect to may connect to it too.
+        let all = peers.filter(|_| any_passive).map(|peer| peer.bgp.transport.clone());
+        let output = Output::Listen(self.config.bgp.port, all.collect());
+        self.outputs.push_back(output);
+    }
+
+    /// Starts all peers with the router ID, or searches on.
+    pub(super) fn settle_router_id(&mut self, router_id: Option<Ipv4Addr>, now: Instant) {
+        let Some(router_id) = router_id else {
+            self.find_router_id(now);
+            return;
+        };
+        self.router_id = Some(router_id);
+        self.find_router_id_at = None;
+        for entry in self.peers.values_mut() {
+            entry.peer.start(router_id, now);
+        }
+    }
+
+    pub(super) fn find_router_id(&mut self, now: Instant) {
+        let addresses = self.config.peers.values().map(|peer| peer.bgp.transport.address);
+        let ipv4 = addresses.filter_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let output = Output::FindRouterId(ipv4.collect());
+        self.outputs.push_back(output);
+        self.find_router_id_at = Some(now + FIND_ROUTER_ID);
+    }
+
+    /// Sets what every peer should have of these prefixes.
+    pub(super) fn export(&mut self, prefixes: &BTreeSet<IpNet>, now: Instant) {
+        for (name, entry) in &mut self.peers {
+            for prefix in prefixes {
+                let attributes = self.rib.export(*prefix, name);
+                entry.peer.rib_mut().set(*prefix, attributes, now);
+            }
+        }
+    }
+
+    pub(super) fn release_end_of_rib(&mut self) {
+        self.deferral = None;
+        for entry in self.peers.values_mut() {
+            entry.peer.rib_mut().release_end_of_rib();
+        }
+    }
+
+    /// Takes in what the peers have to say.
+    pub(super) fn drain_peers(&mut self, now: Instant) {
+        let host_changed = self.addresses.poll_host_changed();
+        let mut notices = Vec::new();
+        for (name, entry) in &mut self.peers {
+            if host_changed && let Some((_, local)) = entry.peer.session() {
+                let is_vip = |address: &IpAddr| self.owners.contains_key(address);
+                entry.peer.set_next_hops(self.addresses.next_hops(local, is_vip), now);
+            }
+            while let Some(event) = entry.peer.poll_event() {
+                if let Event::Sent(times) = &event {
+                    times.iter().for_each(|time| entry.decision_to_wire.observe(*time));
+                }
+                notices.extend(describe(name, event));
+            }
+            let Some(config) = self.config.peers.get(name) else { continue };
+            while let Some(action) = entry.peer.poll_action() {
+                let name = name.clone();
+                let hold_time = config.bgp.session.hold_time;
+                let user_timeout = (!hold_time.is_zero()).then_some(hold_time);
+                self.outputs.push_back(match action {
+                    Action::Connect(serial) => {
+                        let transport = config.bgp.transport.clone();
+                        Output::Connect(name, serial, transport, user_timeout)
+                    }
+                    Action::Close(serial, last_words) => Output::Close(name, serial, last_words),
+                    Action::SetUserTimeout(serial, limit) => {
+                        Output::SetUserTimeout(name, serial, limit)
+                    }
+                });
+            }
+        }
+        for notice in notices {
+            self.notice(notice);
+        }
+    }
+}
+
+/// What to log of an event.
+fn describe(name: &PeerName, event: Event) -> Option<Notice> {
+    Some(match event {
+        Event::Established(session) => {
+            let families: Vec<_> = session.families.iter().map(ToString::to_string).collect();
+            let text = format!(
+                "session established with AS {}, router ID {}: {}, hold time {:?}",
+                session.remote_asn,
+                session.remote_router_id,
+                families.join(" and "),
+                session.hold_time
+            );
+            Notice::peer(Level::Info, name, text)
+        }
+        Event::Down(reason) => Notice::peer(Level::Warn, name, "session down").because(reason),
+        Event::Failed(reason) => Notice::peer(Level::Warn, name, "no session").because(reason),
+        Event::Defects(defects) => {
+            let all: Vec<_> = defects.iter().map(ToString::to_string).collect();
+            let text = "defective UPDATE, treated as RFC 7606 says";
+            Notice::peer(Level::Warn, name, text).because(all.join("; "))
+        }
+        Event::Sent(_) => return None,
+    })
+}

@@ -1,0 +1,185 @@
+//! A new configuration, applied by its difference to the old one: what did not change is not
+//! touched. Its checks keep their verdicts, its sessions stay up, its routes are not sent again.
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::notice::{Level, Notice};
+use super::peers::BfdLook;
+use super::{Output, Speaker};
+use crate::bfd::driver::Command as BfdCommand;
+use crate::bgp::down::DownReason;
+use crate::check::CheckId;
+use crate::check::driver::Command as CheckCommand;
+use crate::config::{Config, Peer};
+use crate::route::{PeerName, ServiceName};
+
+impl Speaker {
+    pub(super) fn reload(&mut self, config: Config, now: Instant) {
+        if !self.phase.is_running() {
+            return;
+        }
+        let old = std::mem::replace(&mut self.config, config);
+        self.remove_services(&old, now);
+        // Policy before services: a new service is exported by the new policy at once.
+        if old.policy != self.config.policy {
+            let prefixes = self.rib.set_policy(self.config.policy.clone());
+            self.export(&prefixes, now);
+        }
+        for name in self.config.services.keys().cloned().collect::<Vec<_>>() {
+            match old.services.get(&name) {
+                None => self.add_service(&name, now),
+                Some(before) if Some(before) != self.config.services.get(&name) => {
+                    self.reconfigure_service(&name, now);
+                }
+                Some(_) => {}
+            }
+        }
+        self.reload_peers(&old, now);
+        self.notice(Notice::new(Level::Info, "configuration reloaded"));
+    }
+
+    /// Withdraws what no service, or another one, owns from now on.
+    fn remove_services(&mut self, old: &Config, now: Instant) {
+        for (name, before) in &old.services {
+            let after = self.config.services.get(name);
+            let stays = |vip: &IpAddr| after.is_some_and(|config| config.vips.contains(vip));
+            let gone = before.vips.iter().copied().filter(|vip| !stays(vip)).collect::<Vec<_>>();
+            let is_gone = after.is_none();
+            for vip in gone {
+                self.announce(vip, false, now);
+                self.owners.remove(&vip);
+                self.leaving.insert(vip);
+            }
+            if is_gone && let Some(entry) = self.services.remove(name) {
+                for check in entry.checks.into_keys() {
+                    self.stop_check(name, check);
+                }
+            }
+        }
+    }
+
+    fn stop_check(&mut self, service: &ServiceName, check: crate::route::CheckName) {
+        let id = CheckId { service: service.clone(), check };
+        self.outputs.push_back(Output::Check(CheckCommand::Stop(id)));
+    }
+
+    fn reconfigure_service(&mut self, name: &ServiceName, now: Instant) {
+        let Some(config) = self.config.services.get(name).cloned() else { return };
+        self.owners.extend(config.vips.iter().map(|vip| (*vip, name.clone())));
+        let Some(entry) = self.services.get_mut(name) else { return };
+        let result = entry.service.configure(config);
+        entry.waiting.retain(|check| !result.stopped.contains(check));
+        entry.waiting.extend(result.started);
+        for check in result.stopped {
+            entry.checks.remove(&check);
+            let id = CheckId { service: name.clone(), check };
+            self.outputs.push_back(Output::Check(CheckCommand::Stop(id)));
+        }
+        if result.service_changed {
+            self.handle_verdict(name, now);
+        } else {
+            self.evaluate_service(name, now);
+        }
+    }
+
+    fn reload_peers(&mut self, old: &Config, now: Instant) {
+        let fixed = self.config.bgp.router_id;
+        let router_id_changed = fixed.is_some() && fixed != self.router_id;
+        let mut ongoing_bfd = BTreeMap::new();
+        for (name, before) in &old.peers {
+            let after = self.config.peers.get(name);
+            let keeps = after.is_some_and(|after| keeps_session(before, after));
+            if keeps && !router_id_changed {
+                self.repace(name, before, now);
+            } else {
+                let reason = match after {
+                    Some(_) => DownReason::ConfigurationChanged,
+                    None => DownReason::Deconfigured,
+                };
+                let ongoing = self.remove_peer(name, before, &reason, now);
+                ongoing_bfd.extend(ongoing.map(|look| (name.clone(), look)));
+            }
+        }
+        if router_id_changed {
+            self.router_id = None;
+        }
+        let new = self.config.peers.keys().filter(|name| !self.peers.contains_key(*name));
+        for name in new.cloned().collect::<Vec<_>>() {
+            self.add_peer(&name, ongoing_bfd.remove(&name), now);
+        }
+        // A peer that stays may have other routes now, and a removed one made room.
+        let prefixes = self.rib.prefixes().collect();
+        self.export(&prefixes, now);
+        if listening(old) != listening(&self.config) {
+            self.listen();
+        }
+        if self.router_id.is_none() {
+            self.settle_router_id(fixed, now);
+        }
+    }
+
+    /// Takes over what needs no new session: the pace of attempts, and BFD.
+    fn repace(&mut self, name: &PeerName, before: &Peer, now: Instant) {
+        let Some(after) = self.config.peers.get(name) else { return };
+        let Some(entry) = self.peers.get_mut(name) else { return };
+        entry.peer.set_pace(after.bgp.connect_retry_time, after.bgp.passive, now);
+        if before.bfd != after.bfd {
+            let command = match &after.bfd {
+                Some(bfd) => BfdCommand::Set(name.clone(), bfd.clone()),
+                None => BfdCommand::Remove(name.clone()),
+            };
+            if !bfd_goes_on(before, after) {
+                entry.bfd = BfdLook::new(now);
+            }
+            self.outputs.push_back(Output::Bfd(command));
+        }
+    }
+
+    /// Ends the BGP session. The BFD session goes on if the new configuration has it too: to the
+    /// router its end would be a failure of the path.
+    fn remove_peer(
+        &mut self,
+        name: &PeerName,
+        before: &Peer,
+        reason: &DownReason,
+        now: Instant,
+    ) -> Option<BfdLook> {
+        let mut entry = self.peers.remove(name)?;
+        entry.peer.stop(reason, now);
+        while let Some(action) = entry.peer.poll_action() {
+            if let crate::bgp::peer::Action::Close(serial, last_words) = action {
+                self.outputs.push_back(Output::Close(name.clone(), serial, last_words));
+            }
+        }
+        let after = self.config.peers.get(name);
+        let goes_on = after.is_some_and(|after| bfd_goes_on(before, after));
+        if before.bfd.is_some() && !goes_on {
+            self.outputs.push_back(Output::Bfd(BfdCommand::Remove(name.clone())));
+        }
+        let text = if after.is_some() { "starting anew" } else { "removed" };
+        let notice = Notice::peer(Level::Info, name, text).because(reason);
+        self.notice(notice);
+        goes_on.then_some(entry.bfd)
+    }
+}
+
+/// Whether there is a BFD session before and after, and it is the same one.
+fn bfd_goes_on(before: &Peer, after: &Peer) -> bool {
+    match (&before.bfd, &after.bfd) {
+        (Some(before), Some(after)) => before.is_same_session(after),
+        _ => false,
+    }
+}
+
+/// Whether the session need not be started anew.
+fn keeps_session(before: &Peer, after: &Peer) -> bool {
+    before.bgp.transport == after.bgp.transport && before.bgp.session == after.bgp.session
+}
+
+/// What the listener depends on.
+fn listening(config: &Config) -> (u16, bool, Vec<&crate::bgp::transport::Transport>) {
+    let peers = config.peers.values();
+    let any_passive = peers.clone().any(|peer| peer.bgp.passive);
+    (config.bgp.port, any_passive, peers.map(|peer| &peer.bgp.transport).collect())
+}

@@ -1,0 +1,88 @@
+//! Stopping: withdraw everything, end the sessions, take the addresses off the host, in this order
+//! and each step bounded in time.
+use std::time::{Duration, Instant};
+
+use super::notice::{Level, Notice};
+use super::{Output, Speaker};
+use crate::bfd::driver::Command as BfdCommand;
+use crate::bgp::down::DownReason;
+
+/// For the withdrawals to reach every socket.
+const WITHDRAW: Duration = Duration::from_millis(500);
+/// For the routers to act on the end of the session, while packets still find the addresses.
+const CLOSE: Duration = Duration::from_millis(200);
+/// For the kernel to remove the addresses.
+const REMOVE: Duration = Duration::from_millis(500);
+
+/// Where the daemon's life stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    Running,
+    /// The peers are told that nothing is here any more
+    Withdrawing(String, Instant),
+    /// They are told that we go
+    Closing(Instant),
+    /// The addresses go
+    Removing(Instant),
+    Stopped,
+}
+
+impl Phase {
+    pub(super) fn is_running(&self) -> bool {
+        *self == Self::Running
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Withdrawing(_, until) | Self::Closing(until) | Self::Removing(until) => {
+                Some(*until)
+            }
+            Self::Running | Self::Stopped => None,
+        }
+    }
+}
+
+impl Speaker {
+    pub(super) fn begin_stop(&mut self, text: String, now: Instant) {
+        if !self.phase.is_running() {
+            return;
+        }
+        self.notice(Notice::new(Level::Info, "stopping").because(&text));
+        self.phase = Phase::Withdrawing(text, now + WITHDRAW);
+        for name in self.services.keys().cloned().collect::<Vec<_>>() {
+            self.evaluate_service(&name, now);
+        }
+    }
+
+    /// Takes the next step when the last one is done, or has had its time; whether it did.
+    pub(super) fn advance_stop(&mut self, now: Instant) -> bool {
+        let late = self.phase.deadline().is_some_and(|until| until <= now);
+        match &self.phase {
+            Phase::Withdrawing(text, _) => {
+                let settled = self.peers.values().all(|entry| entry.peer.is_settled());
+                if !settled && !late {
+                    return false;
+                }
+                let reason = DownReason::Shutdown(text.clone());
+                for entry in self.peers.values_mut() {
+                    entry.peer.stop(&reason, now);
+                }
+                self.phase = Phase::Closing(now + CLOSE);
+                self.drain_peers(now);
+                self.outputs.push_back(Output::Bfd(BfdCommand::AdminDown));
+            }
+            Phase::Closing(_) if late => {
+                self.addresses.unwant_all(now);
+                self.phase = Phase::Removing(now + REMOVE);
+            }
+            Phase::Removing(_) if late || self.addresses.is_settled() => {
+                self.phase = Phase::Stopped;
+                self.outputs.push_back(Output::Stopped);
+            }
+            Phase::Running | Phase::Closing(_) | Phase::Removing(_) | Phase::Stopped => {
+                return false;
+            }
+        }
+        true
+    }
+}

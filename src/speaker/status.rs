@@ -1,0 +1,382 @@
+//! What the daemon is like now, for `vipcast status`, metrics and whoever asks over D-Bus: plain
+//! data, the same in memory and as JSON. Fields may be added; none changes its meaning.
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant, SystemTime};
+
+use ipnet::IpNet;
+use jiff::{Timestamp, Unit};
+use serde::{Deserialize, Serialize};
+
+use super::histogram::Histogram;
+use super::peers::PeerEntry;
+use super::{ServiceEntry, Speaker};
+use crate::bgp::peer::State;
+use crate::check::Outcome;
+use crate::config;
+use crate::netlink::Presence;
+use crate::route::{Asn, CheckName, PeerName, ServiceName};
+use crate::service::health::Verdict;
+
+/// The daemon. Times are RFC 3339 in UTC.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// Of the program
+    pub version: String,
+    /// When this was true
+    pub time: String,
+    /// It is on its way out
+    pub stopping: bool,
+    /// Our AS number
+    pub local_asn: Asn,
+    /// BGP Identifier; `None` while no address is known that reaches a peer
+    pub router_id: Option<Ipv4Addr>,
+    /// Why passive peers cannot connect, if they cannot
+    pub listen_error: Option<String>,
+    /// Why the last reload was refused; the configuration before it is in force
+    pub reload_error: Option<String>,
+    /// By name
+    pub peers: Vec<PeerStatus>,
+    /// By name
+    pub services: Vec<ServiceStatus>,
+}
+
+/// A peer.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PeerStatus {
+    /// As configured
+    pub name: PeerName,
+    /// As configured
+    pub description: Option<String>,
+    /// As configured
+    pub address: IpAddr,
+    /// Idle, Connect, Active, OpenSent, OpenConfirm or Established (RFC 4271 §8.2.2)
+    pub state: String,
+    /// Whether the session is up
+    pub established: bool,
+    /// Since when the session is up, or is not
+    pub since: String,
+    /// The peer's AS number, while the session is up
+    pub remote_asn: Option<Asn>,
+    /// The peer's BGP Identifier, while the session is up
+    pub remote_router_id: Option<Ipv4Addr>,
+    /// Our end of the session
+    pub local_address: Option<IpAddr>,
+    /// The negotiated families
+    pub families: Vec<String>,
+    /// The negotiated hold time in seconds, 0 for none
+    pub hold_time: Option<u64>,
+    /// How many prefixes the peer has from us
+    pub prefixes_announced: usize,
+    /// Why the last session, or attempt, ended
+    pub last_down: Option<Down>,
+    /// When the next attempt to connect comes
+    pub next_attempt: Option<String>,
+    /// Its BFD session, if it has one
+    pub bfd: Option<BfdStatus>,
+    /// Sessions that came up since the start
+    pub sessions: u64,
+    /// Prefixes the peer announced to us, which are not kept
+    pub prefixes_received: u64,
+    /// UPDATEs with defects that RFC 7606 lets pass
+    pub defective_updates: u64,
+    /// For metrics: from decisions to octets in the socket
+    #[serde(skip)]
+    pub decision_to_wire: Histogram,
+}
+
+/// The end of a session or attempt.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Down {
+    /// In words
+    pub reason: String,
+    /// In one word, as in metrics
+    pub kind: String,
+    /// When
+    pub at: String,
+}
+
+/// A peer's BFD session.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct BfdStatus {
+    /// Whether it is up
+    pub up: bool,
+    /// Since when it is up, or is not
+    pub since: String,
+    /// Why it went down, once it had been up
+    pub reason: Option<String>,
+    /// What keeps it from working on this host
+    pub error: Option<String>,
+}
+
+/// A service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ServiceStatus {
+    /// As configured
+    pub name: ServiceName,
+    /// Up, down, or not known yet
+    pub state: Verdict,
+    /// Since when
+    pub since: String,
+    /// Why it is not up
+    pub reason: Option<String>,
+    /// By name
+    pub checks: Vec<CheckStatus>,
+    /// As configured
+    pub vips: Vec<VipStatus>,
+}
+
+/// A check.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CheckStatus {
+    /// As configured
+    pub name: CheckName,
+    /// Kind and target
+    pub probe: String,
+    /// Up, down, or not known yet
+    pub state: Verdict,
+    /// Outcomes in a row that speak against this
+    pub against: u32,
+    /// Outcomes in a row that would change it
+    pub needed: u32,
+    /// Its last probe
+    pub last: Option<ProbeStatus>,
+    /// For metrics: how long probes took
+    #[serde(skip)]
+    pub durations: Histogram,
+}
+
+/// The last probe of a check.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ProbeStatus {
+    /// Why it failed; `None`: it did not
+    pub error: Option<String>,
+    /// When it ended
+    pub at: String,
+    /// How long it took, in seconds
+    pub duration: f64,
+}
+
+/// A VIP.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct VipStatus {
+    /// The address
+    pub address: IpAddr,
+    /// Where it is put; `None`: somebody else does
+    pub interface: Option<String>,
+    /// Whether it is on this host; `None` where somebody else puts it there
+    pub present: Option<bool>,
+    /// Since when it is announced to every peer that policy and its session allow, if it is
+    pub announcing_since: Option<String>,
+    /// Why it is not announced to anybody
+    pub reason: Option<String>,
+    /// What each peer has of it
+    pub peers: Vec<VipPeerStatus>,
+}
+
+/// What a peer has of a VIP.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct VipPeerStatus {
+    /// Which peer
+    pub peer: PeerName,
+    /// Policy wants the peer to have it
+    pub selected: bool,
+    /// The prefixes that announce it, as the peer was sent them
+    pub prefixes: Vec<IpNet>,
+    /// Why the peer has none
+    pub reason: Option<String>,
+}
+
+/// Turns instants into dates.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// One moment
+    pub now: Instant,
+    /// The same moment
+    pub wall: SystemTime,
+}
+
+impl Clock {
+    /// The date of an instant, to the millisecond.
+    #[must_use]
+    pub fn date(&self, at: Instant) -> String {
+        let wall = match at.checked_duration_since(self.now) {
+            Some(ahead) => self.wall + ahead,
+            None => self.wall - self.now.duration_since(at),
+        };
+        let date = Timestamp::try_from(wall).and_then(|date| date.round(Unit::Millisecond));
+        date.map_or_else(|_| String::new(), |date| format!("{date:.3}"))
+    }
+}
+
+impl Speaker {
+    /// Describes everything.
+    #[must_use]
+    pub fn status(&self, clock: Clock) -> Status {
+        let peers = self.peers.iter().filter_map(|(name, entry)| {
+            Some(peer_status(name, entry, self.config.peers.get(name)?, clock))
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            time: clock.date(clock.now),
+            stopping: !self.phase.is_running(),
+            local_asn: self.config.bgp.local_asn,
+            router_id: self.router_id,
+            listen_error: self.listening.clone(),
+            reload_error: None,
+            peers: peers.collect(),
+            services: self.services.iter().map(|(n, e)| self.service_status(n, e, clock)).collect(),
+        }
+    }
+
+    /// How many peers are established, and of how many; the same of services that are up.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let established = |entry: &&PeerEntry| entry.peer.state() == State::Established;
+        let up = |entry: &&ServiceEntry| entry.service.verdict() == Verdict::Up;
+        Summary {
+            peers_up: self.peers.values().filter(established).count(),
+            peers: self.peers.len(),
+            services_up: self.services.values().filter(up).count(),
+            services: self.services.len(),
+        }
+    }
+
+    fn service_status(
+        &self,
+        name: &ServiceName,
+        entry: &ServiceEntry,
+        clock: Clock,
+    ) -> ServiceStatus {
+        let checks = entry.service.checks().iter().filter_map(|(name, state)| {
+            let (against, needed) = state.health().against();
+            let config = entry.service.config().checks.get(name)?;
+            Some(CheckStatus {
+                name: name.clone(),
+                probe: config.check.probe.to_string(),
+                state: state.health().verdict(),
+                against,
+                needed,
+                last: state.last().map(|outcome| probe_status(outcome, clock)),
+                durations: entry.checks.get(name).map(|c| c.durations.clone()).unwrap_or_default(),
+            })
+        });
+        let vips = entry.service.config().vips.iter();
+        ServiceStatus {
+            name: name.clone(),
+            state: entry.service.verdict(),
+            since: clock.date(entry.since),
+            reason: entry.service.reason(),
+            checks: checks.collect(),
+            vips: vips.map(|vip| self.vip_status(*vip, entry, clock)).collect(),
+        }
+    }
+
+    fn vip_status(&self, vip: IpAddr, entry: &ServiceEntry, clock: Clock) -> VipStatus {
+        let interface = entry.service.config().interface.clone();
+        let presence = self.addresses.presence(vip);
+        let announcing_since = entry.announced.get(&vip).map(|at| clock.date(*at));
+        let reason = match (&announcing_since, presence) {
+            (Some(_), _) => None,
+            (None, _) if !self.phase.is_running() => Some("the daemon is stopping".into()),
+            (None, Presence::Missing(reason)) if interface.is_some() => Some(reason.clone()),
+            (None, _) => match entry.service.verdict() {
+                Verdict::Up => Some("not yet on the interface".into()),
+                Verdict::Down => Some("the service is down".into()),
+                Verdict::Unknown => Some("no result of its checks yet".into()),
+            },
+        };
+        let peers = self.peers.iter();
+        VipStatus {
+            address: vip,
+            present: interface.is_some().then_some(*presence == Presence::Present),
+            interface,
+            peers: match announcing_since {
+                Some(_) => peers.map(|(name, peer)| self.vip_peer(vip, name, peer)).collect(),
+                None => Vec::new(),
+            },
+            announcing_since,
+            reason,
+        }
+    }
+
+    /// What a peer has of a VIP that is announced, or why it has nothing.
+    fn vip_peer(&self, vip: IpAddr, name: &PeerName, entry: &PeerEntry) -> VipPeerStatus {
+        let prefixes = self.rib.prefixes_for(vip, name);
+        let rib = entry.peer.rib();
+        let sent: Vec<IpNet> = prefixes.iter().copied().filter(|p| rib.is_sent(*p)).collect();
+        let reason = if !sent.is_empty() {
+            None
+        } else if prefixes.is_empty() {
+            Some("no advertisement selects this pool and this peer".into())
+        } else if entry.peer.session().is_none() {
+            Some(format!("no session ({:?})", entry.peer.state()))
+        } else {
+            let refused = prefixes.iter().find_map(|prefix| rib.not_sendable(*prefix));
+            Some(refused.map_or_else(|| "about to be sent".into(), |reason| reason.to_string()))
+        };
+        VipPeerStatus { peer: name.clone(), selected: !prefixes.is_empty(), prefixes: sent, reason }
+    }
+}
+
+fn peer_status(
+    name: &PeerName,
+    entry: &PeerEntry,
+    config: &config::Peer,
+    clock: Clock,
+) -> PeerStatus {
+    let peer = &entry.peer;
+    let session = peer.session().map(|(session, _)| session);
+    let families = session.map(|s| s.families.iter().map(ToString::to_string).collect());
+    let counters = peer.counters();
+    PeerStatus {
+        name: name.clone(),
+        description: config.description.clone(),
+        address: config.bgp.transport.address,
+        state: format!("{:?}", peer.state()),
+        established: peer.state() == State::Established,
+        since: clock.date(peer.since()),
+        remote_asn: session.map(|session| session.remote_asn),
+        remote_router_id: session.map(|session| session.remote_router_id),
+        local_address: peer.session().map(|(_, local)| local),
+        families: families.unwrap_or_default(),
+        hold_time: session.map(|session| session.hold_time.as_secs()),
+        prefixes_announced: peer.rib().sent().len(),
+        last_down: peer.last_down().map(|(reason, at)| Down {
+            reason: reason.to_string(),
+            kind: reason.label().into(),
+            at: clock.date(*at),
+        }),
+        next_attempt: peer.next_attempt().map(|at| clock.date(at)),
+        bfd: config.bfd.as_ref().map(|_| BfdStatus {
+            up: entry.bfd.up,
+            since: clock.date(entry.bfd.since),
+            reason: entry.bfd.reason.clone(),
+            error: entry.bfd.trouble.clone(),
+        }),
+        sessions: counters.established,
+        prefixes_received: counters.received_prefixes,
+        defective_updates: counters.defective_updates,
+        decision_to_wire: entry.decision_to_wire.clone(),
+    }
+}
+
+fn probe_status(outcome: &Outcome, clock: Clock) -> ProbeStatus {
+    let duration: Duration = outcome.finished.saturating_duration_since(outcome.started);
+    ProbeStatus {
+        error: outcome.result.as_ref().err().map(ToString::to_string),
+        at: clock.date(outcome.finished),
+        duration: duration.as_secs_f64(),
+    }
+}
+
+/// The daemon in four numbers, for the status line of systemd.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names are the meaning")]
+pub struct Summary {
+    pub peers_up: usize,
+    pub peers: usize,
+    pub services_up: usize,
+    pub services: usize,
+}

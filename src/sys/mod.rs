@@ -1,0 +1,82 @@
+//! The few calls into the kernel that no safe crate offers, each as small as it can be. The only
+//! unsafe code of the crate.
+#![expect(unsafe_code, reason = "setsockopt and sched_setscheduler with plain C structures")]
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
+
+use socket2::{SockAddr, SockAddrStorage};
+
+/// The longest key of a TCP MD5 signature.
+pub(crate) const TCP_MD5_MAX_KEY: usize = 80;
+
+/// `struct tcp_md5sig` of linux/tcp.h.
+#[repr(C)]
+struct TcpMd5Sig {
+    address: SockAddrStorage,
+    flags: u8,
+    prefix_length: u8,
+    key_length: u16,
+    interface: libc::c_int,
+    key: [u8; TCP_MD5_MAX_KEY],
+}
+
+/// The size of [`TcpMd5Sig`].
+const SIZE: libc::socklen_t = 216;
+const _: () = assert!(size_of::<TcpMd5Sig>() == 216);
+
+/// Signs every segment to and from `peer` (RFC 2385). On a listening socket it must be set before
+/// the peer connects.
+///
+/// # Errors
+///
+/// `InvalidInput` for a key longer than [`TCP_MD5_MAX_KEY`], else what the kernel says.
+pub(crate) fn set_tcp_md5(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> io::Result<()> {
+    let too_long = || io::Error::from(io::ErrorKind::InvalidInput);
+    let mut octets = [0; TCP_MD5_MAX_KEY];
+    octets.get_mut(..key.len()).ok_or_else(too_long)?.copy_from_slice(key);
+    let signature = TcpMd5Sig {
+        address: SockAddr::from(SocketAddr::new(peer, 0)).as_storage(),
+        flags: 0,
+        prefix_length: 0,
+        key_length: u16::try_from(key.len()).map_err(|_| too_long())?,
+        interface: 0,
+        key: octets,
+    };
+    // SAFETY: the pointer is to a live `repr(C)` value of the size that is passed along.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_MD5SIG,
+            (&raw const signature).cast(),
+            SIZE,
+        )
+    };
+    check(result)
+}
+
+/// Lets the calling thread run before every thread of normal priority; its children do not.
+///
+/// # Errors
+///
+/// `PermissionDenied` where neither `RLIMIT_RTPRIO` nor `CAP_SYS_NICE` allows it.
+pub(crate) fn set_realtime_priority(priority: i32) -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority: priority };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the pointer is to a live value; 0 stands for the calling thread.
+    check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) })
+}
+
+/// An error as people know it: "connection refused", without the number that std puts behind it.
+pub(crate) fn describe(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
+        None => error.to_string(),
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
