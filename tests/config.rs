@@ -1,0 +1,166 @@
+//! Configurations that must load, and such that must not, with every word of what is said about
+//! them: `tests/config/bad/NAME.toml` beside `NAME.stderr`. Run with `UPDATE_EXPECTED=1` to write
+//! the latter anew, and read the difference.
+#![expect(clippy::disallowed_methods, reason = "this test reads files and runs the daemon")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use vipcast::bgp::connection::RemoteAsn;
+use vipcast::config::{self, Config};
+use vipcast::route::Asn;
+
+#[test]
+fn good_configurations_load() {
+    for path in configurations("tests/config/good") {
+        if let Err(error) = config::load(&path) {
+            panic!("{}:\n{error}", path.display());
+        }
+    }
+}
+
+#[test]
+fn bad_configurations_are_refused_with_exactly_these_words() {
+    let update = std::env::var_os("UPDATE_EXPECTED").is_some();
+    let mut wrong = Vec::new();
+    for path in configurations("tests/config/bad") {
+        let expected_path = match path.file_name().and_then(|name| name.to_str()) {
+            Some("vipcast.toml") => path.with_file_name("vipcast.stderr"),
+            _ => path.with_extension("stderr"),
+        };
+        let said = config::load(&path).map(drop).expect_err("must be refused").to_string() + "\n";
+        if update {
+            fs::write(&expected_path, &said).expect("expected text is written");
+        }
+        let expected = fs::read_to_string(&expected_path).unwrap_or_default();
+        if said != expected {
+            wrong.push(format!("{}:\n{said}\nexpected:\n{expected}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n----\n"));
+}
+
+/// Every line of the contract is understood or refused by name; without those it is in force.
+#[test]
+fn the_contract_is_kept() {
+    let contract = fs::read_to_string("tests/config/contract.toml").expect("the contract");
+    let error = load_text(&contract).expect_err("kinds of later versions are in it").to_string();
+    let refused: Vec<&str> = error.lines().filter(|line| line.starts_with("error:")).collect();
+    assert_eq!(
+        refused,
+        [
+            "error: `dns` is not yet supported",
+            "error: `query` is not yet supported",
+            "error: `kubernetes` is not yet supported",
+        ]
+    );
+    let (before_kubernetes, rest) = contract.split_once("[kubernetes]").expect("a section");
+    let (_, metrics) = rest.split_once("[metrics]").expect("a section");
+    let without = format!("{before_kubernetes}[metrics]{metrics}");
+    let without: Vec<&str> =
+        without.lines().filter(|l| !l.starts_with("dns =") && !l.starts_with("query =")).collect();
+    let config = load_text(&without.join("\n").replace(
+        "[service.dns.check.resolve]",
+        "[service.dns.check.resolve]\ntcp = \"203.0.113.53:53\"",
+    ));
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    let peer = &config.peers[&"tor1".into()];
+    assert_eq!(config.bgp.local_asn, Asn(65100));
+    assert_eq!(peer.bgp.session.remote_asn, RemoteAsn::Number(Asn(65000)));
+    assert_eq!(peer.bgp.session.hold_time, Duration::from_secs(90));
+    assert_eq!(peer.bgp.transport.ttl, 1);
+    let bfd = peer.bfd.as_ref().expect("BFD").session;
+    assert_eq!(bfd.desired_min_tx, Duration::from_millis(300));
+    let web = &config.services[&"web".into()];
+    assert_eq!(web.vips.len(), 2);
+    assert_eq!(web.interface.as_deref(), Some("lo"));
+    let check = &web.checks[&"healthz".into()];
+    assert_eq!((check.thresholds.rise.get(), check.thresholds.fall.get()), (2, 3));
+    assert_eq!(check.check.timeout, Duration::from_millis(500));
+    let advertisement = &config.policy.advertisements[&"prod-adv".into()];
+    assert_eq!(advertisement.attributes.communities.len(), 2);
+    assert_eq!(advertisement.attributes.large_communities.len(), 1);
+}
+
+/// `vipcast.toml(5)` and the file with everything in it are about the same keys.
+#[test]
+fn the_file_with_everything_has_every_key() {
+    let text = fs::read_to_string("tests/config/good/everything.toml").expect("a file");
+    let written: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key.trim()).collect();
+    let tables = [
+        "bgp",
+        "peer",
+        "bfd",
+        "pool",
+        "advertisement",
+        "community",
+        "service",
+        "check",
+        "metrics",
+        "log",
+        "headers",
+    ];
+    for (kind, key) in config::keys() {
+        let exempt = tables.contains(&key) || key == "ca-file";
+        assert!(exempt || written.contains(key), "[{kind}] {key} is not in everything.toml");
+    }
+}
+
+#[test]
+fn files_of_conf_d_are_read_in_name_order_and_others_are_not() {
+    let config = config::load(Path::new("tests/config/good/with-conf-d/vipcast.toml"));
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    let services: Vec<&str> = config.services.keys().map(AsRef::as_ref).collect();
+    assert_eq!(services, ["dns", "web"]);
+}
+
+#[test]
+fn without_advertisements_every_pool_goes_to_every_peer_as_host_routes() {
+    let config = config::load(Path::new("tests/config/good/ten-lines.toml")).expect("good");
+    let advertisement = config.policy.advertisements.values().next().expect("one is implied");
+    assert_eq!(config.policy.advertisements.len(), 1);
+    assert_eq!(advertisement.pools.len(), 1);
+    assert_eq!(advertisement.peers.len(), 1);
+    assert_eq!(advertisement.aggregation_length_v4, 32);
+}
+
+#[test]
+fn check_says_valid_or_exits_with_78() {
+    let check = |file: &str| {
+        let daemon = env!("CARGO_BIN_EXE_vipcastd");
+        let output = Command::new(daemon).args(["--check", file]).output().expect("runs");
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let good = "tests/config/good/ten-lines.toml";
+    let valid = format!("{good}: valid: 1 peer, 1 service\n");
+    assert_eq!(check(good), (Some(0), valid, String::new()));
+    let (code, stdout, stderr) = check("tests/config/bad/many-at-once.toml");
+    assert_eq!((code, stdout.as_str()), (Some(78), ""));
+    assert!(stderr.contains("many-at-once.toml:3:1"), "{stderr}");
+    assert!(stderr.ends_with("6 errors; configuration not loaded\n"), "{stderr}");
+    let (code, _, stderr) = check("/nonexistent/vipcast.toml");
+    assert_eq!(code, Some(78));
+    let expected = "error: cannot read /nonexistent/vipcast.toml: no such file or directory\n";
+    assert_eq!(stderr, expected);
+}
+
+/// All `*.toml`, and the `vipcast.toml` of folders.
+fn configurations(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("entry").path());
+    let mut found: Vec<PathBuf> = entries
+        .map(|path| if path.is_dir() { path.join("vipcast.toml") } else { path })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    found.sort();
+    assert!(!found.is_empty(), "{folder} has configurations");
+    found
+}
+
+fn load_text(text: &str) -> Result<Config, config::Error> {
+    config::parse(vec![config::Source { path: "vipcast.toml".into(), text: text.into() }])
+}

@@ -1,0 +1,64 @@
+//! Start and stop.
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use vipcast::bgp::down::DownReason;
+
+use crate::world::World;
+use crate::{BASE, NOTHING, WEB, millis, secs};
+
+#[test]
+fn stopping_withdraws_says_goodbye_and_takes_the_vips_off_in_this_order() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(10));
+    world.stop("vipcastd stopped on host1");
+    assert_eq!(world.routes("tor1"), NOTHING, "withdrawn at once");
+    let took = world.run_until_true(secs(2), |w| w.stopped);
+    assert!(took <= millis(300), "took {took:?}");
+    assert_eq!(world.goodbyes, ["close", "close", "bfd admin down"]);
+    for name in ["tor1", "tor2"] {
+        let Some(DownReason::NotificationReceived(cease)) =
+            world.router(name).downs.last().cloned()
+        else {
+            panic!("{name} was not told");
+        };
+        assert_eq!((cease.code, cease.subcode), (6, 2));
+        let text = cease.shutdown_communication();
+        assert_eq!(text.as_deref(), Some("vipcastd stopped on host1"));
+    }
+    let left: BTreeSet<IpAddr> = world.addresses.keys().map(|(_, ip)| *ip).collect();
+    assert_eq!(left, BTreeSet::from([IpAddr::from(crate::world::HOST)]));
+}
+
+#[test]
+fn stopping_does_not_wait_for_a_router_that_is_out_of_reach() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(10));
+    world.router("tor1").mood = crate::world::Mood::Stuck;
+    world.stop("bye");
+    assert_eq!(world.routes("tor2"), NOTHING);
+    let took = world.run_until_true(secs(5), |w| w.stopped);
+    assert!(took <= secs(2), "took {took:?}");
+}
+
+#[test]
+fn the_router_id_is_found_when_it_is_not_configured() {
+    let mut world = World::new(&BASE.replace("router-id = \"10.0.0.21\"\n", "")).boot();
+    world.run(secs(1));
+    assert_eq!(world.routes("tor1"), WEB);
+    assert_eq!(world.status().router_id, Some(crate::world::HOST));
+}
+
+#[test]
+fn what_is_announced_after_a_day_is_what_was_announced_after_a_second() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(1));
+    let (updates, log) = (world.router("tor1").updates, world.log.len());
+    // BFD apart, which has its own tests, so that the day is short.
+    let text = BASE.replace("bfd = \"tor\"\n", "");
+    let mut quiet = World::new(&text).boot();
+    quiet.run(secs(24 * 3600));
+    assert_eq!(quiet.routes("tor1"), WEB);
+    assert_eq!(quiet.router("tor1").updates, updates);
+    assert!(quiet.log.len() <= log, "{}", quiet.log_text());
+}

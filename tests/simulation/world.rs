@@ -1,0 +1,626 @@
+//! A host and its routers on one virtual clock: the whole daemon without sockets.
+//!
+//! The routers are made of our own cores, turned round: a BGP connection that accepts, BFD sessions,
+//! and a table of the routes they were sent. The kernel is a table of addresses. Checks run on the
+//! daemon's own schedule and find what a story says they find.
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use vipcast::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
+use vipcast::bfd::session::Event as BfdSessionEvent;
+use vipcast::bfd::sessions::{Config as BfdConfig, Datagram, Hops, Sessions};
+use vipcast::bgp::Serial;
+use vipcast::bgp::connection::{Config as SessionConfig, Connection, Event, RemoteAsn};
+use vipcast::bgp::down::{ConnectError, DownReason};
+use vipcast::bgp::transport::Tcp;
+use vipcast::bgp::wire::PathAttributes;
+use vipcast::check::driver::{Command as CheckCommand, Generation, Report};
+use vipcast::check::schedule::Schedule;
+use vipcast::check::{Check, CheckId, Failure, Outcome};
+use vipcast::config::{self, Config, Source};
+use vipcast::netlink::{Address, Event as NetlinkEvent, Link, Request};
+use vipcast::route::{Asn, Family, PeerName};
+use vipcast::speaker::notice::Notice;
+use vipcast::speaker::status::{Clock, Status};
+use vipcast::speaker::{Input, Output, Speaker};
+
+/// The host's end of every link; the routers are 10.0.0.1, 10.0.0.2 and so on.
+pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 21);
+
+/// How a router treats somebody who connects.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mood {
+    /// Speaks BGP
+    Peers,
+    /// Nobody listens: a reset
+    Refuses,
+    /// Accepts, then closes at once
+    Hangs,
+    /// Sends a NOTIFICATION in place of an OPEN
+    Rejects,
+    /// Speaks BGP, but never reads what is sent after its window is full: writes never end
+    Stuck,
+}
+
+/// What a probe finds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Health {
+    Healthy,
+    Broken,
+    /// No answer: the timeout ends the probe
+    Silent,
+}
+
+/// A router.
+pub(crate) struct Router {
+    pub(crate) address: IpAddr,
+    pub(crate) asn: Asn,
+    pub(crate) mood: Mood,
+    /// Whether packets pass
+    pub(crate) link: bool,
+    pub(crate) routes: BTreeMap<IpNet, PathAttributes>,
+    pub(crate) end_of_rib: BTreeSet<Family>,
+    /// UPDATEs since the session began
+    pub(crate) updates: usize,
+    /// Why sessions ended, the last one last
+    pub(crate) downs: Vec<DownReason>,
+    /// How often it was connected to
+    pub(crate) attempts: usize,
+    connection: Option<(Serial, Connection)>,
+    bfd: Option<Sessions>,
+    /// Octets that a stuck router does not take
+    unread: Option<Serial>,
+}
+
+/// A probe under way.
+struct Probe {
+    id: CheckId,
+    generation: Generation,
+    started: Instant,
+    ends: Instant,
+    result: Result<(), Failure>,
+}
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) speaker: Speaker,
+    pub(crate) routers: BTreeMap<PeerName, Router>,
+    /// By "service/check"; healthy unless said otherwise
+    pub(crate) health: BTreeMap<String, Health>,
+    pub(crate) links: BTreeMap<u32, Link>,
+    pub(crate) addresses: BTreeMap<(u32, IpAddr), Address>,
+    /// Why the kernel refuses to add addresses
+    pub(crate) refuse_addresses: Option<String>,
+    /// What was logged
+    pub(crate) log: Vec<Notice>,
+    /// What was asked of the kernel, and which routes the routers had at that moment
+    pub(crate) requests: Vec<(Request, BTreeMap<PeerName, BTreeSet<IpNet>>)>,
+    pub(crate) stopped: bool,
+    /// When each kind of goodbye was seen, in order
+    pub(crate) goodbyes: Vec<&'static str>,
+    bfd: Sessions,
+    schedule: Schedule,
+    checks: BTreeMap<CheckId, (Check, Generation)>,
+    probes: Vec<Probe>,
+    dialing: BTreeMap<PeerName, Serial>,
+}
+
+impl World {
+    /// A daemon with this configuration, its routers ready; nothing has happened yet.
+    pub(crate) fn new(text: &str) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a test picks where its clock starts")]
+        let start = Instant::now();
+        let config = parse(text);
+        let mut routers = BTreeMap::new();
+        for (name, peer) in &config.peers {
+            let bfd = peer.bfd.as_ref().map(|theirs| {
+                let mut sessions = Sessions::new(77);
+                let config = BfdConfig { remote: HOST.into(), source: None, ..theirs.clone() };
+                sessions.set(&"host".into(), config, start);
+                sessions
+            });
+            let router = Router {
+                address: peer.bgp.transport.address,
+                asn: match peer.bgp.session.remote_asn {
+                    RemoteAsn::Number(asn) => asn,
+                    RemoteAsn::External => Asn(65000),
+                    RemoteAsn::Internal => peer.bgp.session.local_asn,
+                },
+                mood: Mood::Peers,
+                link: true,
+                routes: BTreeMap::new(),
+                end_of_rib: BTreeSet::new(),
+                updates: 0,
+                downs: Vec::new(),
+                attempts: 0,
+                connection: None,
+                bfd,
+                unread: None,
+            };
+            routers.insert(name.clone(), router);
+        }
+        let lo = Link { index: 1, name: "lo".into(), up: true };
+        let eth0 = Link { index: 2, name: "eth0".into(), up: true };
+        let uplink = Address {
+            index: 2,
+            prefix: IpNet::new(HOST.into(), 24).expect("a prefix"),
+            ours: false,
+            usable: true,
+        };
+        Self {
+            now: start,
+            speaker: Speaker::new(config, 1, start),
+            routers,
+            health: BTreeMap::new(),
+            links: BTreeMap::from([(1, lo), (2, eth0)]),
+            addresses: BTreeMap::from([((2, HOST.into()), uplink)]),
+            refuse_addresses: None,
+            log: Vec::new(),
+            requests: Vec::new(),
+            stopped: false,
+            goodbyes: Vec::new(),
+            bfd: Sessions::new(5),
+            schedule: Schedule::new(9),
+            checks: BTreeMap::new(),
+            probes: Vec::new(),
+            dialing: BTreeMap::new(),
+        }
+    }
+
+    /// The kernel tells what there is. Until then the daemon knows of no interface.
+    pub(crate) fn boot(mut self) -> Self {
+        self.dump();
+        self.settle();
+        self
+    }
+
+    pub(crate) fn dump(&mut self) {
+        let links = self.links.values().cloned().collect();
+        let addresses = self.addresses.values().copied().collect();
+        self.feed(Input::Netlink(NetlinkEvent::Dump(links, addresses)));
+    }
+
+    pub(crate) fn router(&mut self, name: &str) -> &mut Router {
+        self.routers.get_mut(&name.into()).expect("a router")
+    }
+
+    /// The prefixes a router has.
+    pub(crate) fn routes(&self, name: &str) -> Vec<String> {
+        self.routers
+            .get(&name.into())
+            .expect("a router")
+            .routes
+            .keys()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    pub(crate) fn set_health(&mut self, check: &str, health: Health) {
+        self.health.insert(check.into(), health);
+    }
+
+    /// Cuts the link to a router, or mends it: packets vanish, nobody is told.
+    pub(crate) fn set_link(&mut self, name: &str, link: bool) {
+        self.router(name).link = link;
+    }
+
+    /// The router's TCP dies with a reset, as when its BGP process is killed.
+    pub(crate) fn reset(&mut self, name: &str) {
+        let router = self.router(name);
+        router.forget();
+        if let Some((serial, _)) = router.connection.take() {
+            let error = Some("connection reset by peer".into());
+            self.feed(Input::Tcp(name.into(), serial, Tcp::Closed(error)));
+        }
+    }
+
+    /// The router's operator takes BFD down.
+    pub(crate) fn admin_down_bfd(&mut self, name: &str) {
+        let now = self.now;
+        if let Some(bfd) = &mut self.router(name).bfd {
+            bfd.admin_down(now);
+        }
+    }
+
+    pub(crate) fn reload(&mut self, text: &str) {
+        self.feed(Input::Reload(Box::new(parse(text))));
+        self.settle();
+    }
+
+    pub(crate) fn stop(&mut self, text: &str) {
+        self.feed(Input::Stop(text.into()));
+        self.settle();
+    }
+
+    /// Somebody takes an address off.
+    pub(crate) fn delete_address(&mut self, index: u32, address: &str) {
+        let ip: IpAddr = address.parse().expect("an address");
+        if let Some(address) = self.addresses.remove(&(index, ip)) {
+            self.feed(Input::Netlink(NetlinkEvent::AddressGone(address)));
+        }
+        self.settle();
+    }
+
+    pub(crate) fn set_interface(&mut self, index: u32, up: bool) {
+        let link = self.links.get_mut(&index).expect("a link");
+        link.up = up;
+        let link = link.clone();
+        self.feed(Input::Netlink(NetlinkEvent::Link(link)));
+        self.settle();
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let wall = std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        self.speaker.status(Clock { now: self.now, wall })
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run(&mut self, length: Duration) {
+        let end = self.now + length;
+        self.run_until(end, |_| false);
+    }
+
+    /// Lets time pass until something is true; how long that took. Fails after `limit`.
+    pub(crate) fn run_until_true(
+        &mut self,
+        limit: Duration,
+        truth: impl Fn(&Self) -> bool,
+    ) -> Duration {
+        let begun = self.now;
+        let end = begun + limit;
+        self.run_until(end, &truth);
+        assert!(truth(self), "not within {limit:?}; log:\n{}", self.log_text());
+        self.now - begun
+    }
+
+    pub(crate) fn log_text(&self) -> String {
+        let lines: Vec<_> = self.log.iter().map(|notice| notice.message.clone()).collect();
+        lines.join("\n")
+    }
+
+    fn run_until(&mut self, end: Instant, truth: impl Fn(&Self) -> bool) {
+        self.settle();
+        while self.now < end && !truth(self) {
+            let probes = self.probes.iter().map(|probe| probe.ends);
+            let routers = self.routers.values().filter_map(|router| {
+                let bgp = router.connection.as_ref().and_then(|(_, c)| c.poll_timeout());
+                bgp.into_iter().chain(router.bfd.as_ref().and_then(Sessions::poll_timeout)).min()
+            });
+            let own = [
+                self.speaker.poll_timeout(),
+                self.schedule.poll_timeout(),
+                self.bfd.poll_timeout(),
+            ];
+            let next = probes.chain(routers).chain(own.into_iter().flatten()).min();
+            // A deadline that has passed must have been acted upon: time always moves.
+            let step = self.now + Duration::from_micros(1);
+            self.now = next.unwrap_or(end).max(step).min(end);
+            self.tick();
+            self.settle();
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.now;
+        self.speaker.handle_timeout(now);
+        self.bfd.handle_timeout(now);
+        for router in self.routers.values_mut() {
+            if let Some((_, connection)) = &mut router.connection {
+                connection.handle_timeout(now);
+            }
+            if let Some(bfd) = &mut router.bfd {
+                bfd.handle_timeout(now);
+            }
+        }
+        while let Some(id) = self.schedule.poll_due(now) {
+            self.start_probe(id);
+        }
+        let (ended, running) =
+            std::mem::take(&mut self.probes).into_iter().partition(|p| p.ends <= now);
+        self.probes = running;
+        for Probe { id, generation, started, result, .. } in ended {
+            self.schedule.handle_finished(&id, now);
+            let outcome = Outcome { result, started, finished: now };
+            self.feed(Input::Probed(Report { id, generation, outcome }));
+        }
+    }
+
+    fn start_probe(&mut self, id: CheckId) {
+        let Some((check, generation)) = self.checks.get(&id) else { return };
+        let name = format!("{}/{}", id.service, id.check);
+        let (took, result) = match self.health.get(&name).unwrap_or(&Health::Healthy) {
+            Health::Healthy => (Duration::from_millis(1), Ok(())),
+            Health::Broken => (Duration::from_millis(1), Err(Failure::new("HTTP status 503"))),
+            Health::Silent => (check.timeout, Err(Failure::new("no answer in time"))),
+        };
+        let (started, ends) = (self.now, self.now + took);
+        self.probes.push(Probe { id, generation: *generation, started, ends, result });
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.speaker.handle(input, self.now);
+    }
+
+    /// Carries out everything that is wished for, until nothing moves.
+    fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            while let Some(output) = self.speaker.poll_output() {
+                self.carry_out(output);
+                moved = true;
+            }
+            while let Some((peer, serial, octets)) = self.speaker.poll_transmit(self.now) {
+                self.deliver(&peer, serial, &octets);
+                moved = true;
+            }
+            moved |= self.exchange_bfd();
+            moved |= self.drain_routers();
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Connect(peer, serial, ..) => self.connect(peer, serial),
+            Output::Close(peer, serial, last_words) => {
+                if self.dialing.get(&peer) == Some(&serial) {
+                    self.dialing.remove(&peer);
+                }
+                if !last_words.is_empty() {
+                    self.goodbyes.push("close");
+                }
+                let (now, Some(router)) = (self.now, self.routers.get_mut(&peer)) else { return };
+                let link = router.link;
+                let ours = router.connection.as_mut().filter(|(number, _)| *number == serial);
+                if let Some((_, connection)) = ours.filter(|_| link) {
+                    connection.handle_input(&last_words, now);
+                    router.drain();
+                    router.forget();
+                    router.connection = None;
+                }
+            }
+            Output::Bfd(command) => self.command_bfd(command),
+            Output::Check(CheckCommand::Start(id, check, generation)) => {
+                self.schedule.insert(id.clone(), check.pace, self.now);
+                self.probes.retain(|probe| probe.id != id);
+                self.checks.insert(id, (check, generation));
+                while let Some(due) = self.schedule.poll_due(self.now) {
+                    self.start_probe(due);
+                }
+            }
+            Output::Check(CheckCommand::Stop(id)) => {
+                self.schedule.remove(&id);
+                self.checks.remove(&id);
+                self.probes.retain(|probe| probe.id != id);
+            }
+            Output::Check(CheckCommand::Pace(id, mode)) => {
+                self.schedule.set_mode(&id, mode, self.now);
+            }
+            Output::Netlink(request) => self.ask_kernel(request),
+            Output::FindRouterId(_) => self.feed(Input::RouterId(Some(HOST))),
+            Output::Notice(notice) => self.log.push(notice),
+            Output::Stopped => self.stopped = true,
+            Output::SetUserTimeout(..) | Output::Listen(..) => {}
+        }
+    }
+
+    fn connect(&mut self, peer: PeerName, serial: Serial) {
+        let now = self.now;
+        let Some(router) = self.routers.get_mut(&peer) else { return };
+        router.attempts += 1;
+        if !router.link {
+            self.dialing.insert(peer, serial);
+            return;
+        }
+        if router.mood == Mood::Refuses {
+            let kind = std::io::ErrorKind::ConnectionRefused;
+            let error = ConnectError { kind, text: "refused".into() };
+            self.feed(Input::Tcp(peer, serial, Tcp::Failed(error)));
+            return;
+        }
+        let config = SessionConfig {
+            local_asn: router.asn,
+            remote_asn: RemoteAsn::External,
+            hold_time: Duration::from_secs(90),
+            keepalive_time: None,
+        };
+        let config = if router.asn == Asn(65100) {
+            SessionConfig { remote_asn: RemoteAsn::Internal, ..config }
+        } else {
+            config
+        };
+        let router_id = match router.address {
+            IpAddr::V4(address) => address,
+            IpAddr::V6(_) => Ipv4Addr::new(10, 9, 9, 9),
+        };
+        let mut connection = Connection::new(config, router_id, 3, now);
+        if router.mood == Mood::Rejects {
+            connection.close(DownReason::Shutdown("not today".into()));
+        }
+        router.forget();
+        router.connection = Some((serial, connection));
+        let mood = router.mood;
+        self.feed(Input::Tcp(peer.clone(), serial, Tcp::Connected(HOST.into())));
+        if mood == Mood::Hangs {
+            self.router(peer.as_ref()).connection = None;
+            self.feed(Input::Tcp(peer, serial, Tcp::Closed(None)));
+        }
+    }
+
+    /// Octets from the daemon reach the router, unless it is out of reach or stuck.
+    fn deliver(&mut self, peer: &PeerName, serial: Serial, octets: &[u8]) {
+        let now = self.now;
+        let Some(router) = self.routers.get_mut(peer) else { return };
+        if router.mood == Mood::Stuck && router.updates > 0 {
+            router.unread = Some(serial);
+            return;
+        }
+        if router.link
+            && let Some((number, connection)) = &mut router.connection
+            && *number == serial
+        {
+            connection.handle_input(octets, now);
+        }
+        // The kernel takes octets into its buffer whether the link works or not.
+        self.feed(Input::Tcp(peer.clone(), serial, Tcp::Written));
+    }
+
+    fn drain_routers(&mut self) -> bool {
+        let mut to_host = Vec::new();
+        for (name, router) in &mut self.routers {
+            router.drain();
+            if let Some((serial, connection)) = &mut router.connection {
+                let octets = connection.poll_transmit();
+                let closed = connection.state() == vipcast::bgp::connection::State::Closed;
+                let serial = *serial;
+                if router.link && !octets.is_empty() {
+                    to_host.push((name.clone(), serial, Tcp::Received(octets)));
+                }
+                if closed {
+                    router.connection = None;
+                    router.forget();
+                    if router.link {
+                        to_host.push((name.clone(), serial, Tcp::Closed(None)));
+                    }
+                }
+            }
+        }
+        let moved = !to_host.is_empty();
+        for (name, serial, event) in to_host {
+            self.feed(Input::Tcp(name, serial, event));
+        }
+        moved
+    }
+
+    fn command_bfd(&mut self, command: BfdCommand) {
+        match command {
+            BfdCommand::Set(peer, config) => self.bfd.set(&peer, config, self.now),
+            BfdCommand::Remove(peer) => self.bfd.remove(&peer, self.now),
+            BfdCommand::AdminDown => {
+                self.goodbyes.push("bfd admin down");
+                self.bfd.admin_down(self.now);
+            }
+            BfdCommand::Report(_) => {}
+        }
+    }
+
+    fn exchange_bfd(&mut self) -> bool {
+        let now = self.now;
+        let mut moved = false;
+        while let Some((discriminator, packet)) = self.bfd.poll_transmit(now) {
+            moved = true;
+            let Some((name, _)) = self.bfd.config(discriminator) else { continue };
+            let Some(router) = self.routers.get_mut(name).filter(|router| router.link) else {
+                continue;
+            };
+            if let Some(bfd) = &mut router.bfd {
+                bfd.handle_datagram(datagram(HOST.into(), &packet, now));
+            }
+        }
+        for router in self.routers.values_mut() {
+            let Some(bfd) = &mut router.bfd else { continue };
+            while let Some((_, packet)) = bfd.poll_transmit(now) {
+                moved = true;
+                if router.link {
+                    self.bfd.handle_datagram(datagram(router.address, &packet, now));
+                }
+            }
+            while let Some((_, event)) = bfd.poll_event() {
+                // RFC 5882: the router drops the session too.
+                if matches!(event, BfdSessionEvent::Down(_))
+                    && let Some((_, connection)) = &mut router.connection
+                {
+                    connection.close(DownReason::BfdDown("router".into()));
+                }
+            }
+        }
+        while let Some((name, event)) = self.bfd.poll_event() {
+            moved = true;
+            self.feed(Input::Bfd(BfdEvent::Session(name, event)));
+        }
+        moved
+    }
+
+    fn ask_kernel(&mut self, request: Request) {
+        let routes = self.routers.iter();
+        let routes = routes.map(|(name, r)| (name.clone(), r.routes.keys().copied().collect()));
+        self.requests.push((request.clone(), routes.collect()));
+        let mut event = None;
+        let result = match (&request, &self.refuse_addresses) {
+            (Request::Add(..) | Request::CreateDummy(_), Some(error)) => Err(error.clone()),
+            (Request::Add(index, vip), None) => {
+                let prefix = IpNet::from(*vip);
+                let address = Address { index: *index, prefix, ours: true, usable: vip.is_ipv4() };
+                self.addresses.insert((*index, *vip), address);
+                event = Some(NetlinkEvent::Address(address));
+                Ok(())
+            }
+            (Request::Remove(index, prefix), _) => {
+                let gone = self.addresses.remove(&(*index, prefix.addr()));
+                event = gone.map(NetlinkEvent::AddressGone);
+                Ok(())
+            }
+            (Request::CreateDummy(name), None) => {
+                let index = 100 + u32::try_from(self.links.len()).expect("few links");
+                let link = Link { index, name: name.clone(), up: true };
+                self.links.insert(index, link.clone());
+                event = Some(NetlinkEvent::Link(link));
+                Ok(())
+            }
+        };
+        if let Some(event) = event {
+            self.feed(Input::Netlink(event));
+        }
+        self.feed(Input::Netlink(NetlinkEvent::Done(request, result)));
+    }
+}
+
+impl Router {
+    /// The router has no BFD for this host.
+    pub(crate) fn disable_bfd(&mut self) {
+        self.bfd = None;
+    }
+
+    fn forget(&mut self) {
+        self.routes.clear();
+        self.end_of_rib.clear();
+        self.updates = 0;
+    }
+
+    /// Takes in what the connection has to say.
+    fn drain(&mut self) {
+        let Some((_, connection)) = &mut self.connection else { return };
+        while let Some(event) = connection.poll_event() {
+            match event {
+                Event::Received(update) => {
+                    self.updates += 1;
+                    for prefix in update.withdrawn {
+                        self.routes.remove(&prefix);
+                    }
+                    for prefix in update.announced {
+                        self.routes.insert(prefix, update.attributes.clone());
+                    }
+                    self.end_of_rib.extend(update.end_of_rib);
+                    assert_eq!(update.defects, [], "the daemon sends flawless UPDATEs");
+                }
+                Event::Down(reason) => self.downs.push(reason),
+                Event::Opened | Event::Established | Event::Refresh(_) => {}
+            }
+        }
+    }
+}
+
+fn datagram(source: IpAddr, payload: &[u8], at: Instant) -> Datagram<'_> {
+    Datagram { hops: Hops::Single, source, ttl: Some(255), payload, at }
+}
+
+/// A configuration that must be valid.
+pub(crate) fn parse(text: &str) -> Config {
+    let source = Source { path: "vipcast.toml".into(), text: text.into() };
+    config::parse(vec![source]).expect("a valid configuration")
+}
