@@ -1,0 +1,232 @@
+//! BFD with BIRD and FRR.
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use vipcast_lab::configuration::{POOLS, WEB, peers};
+use vipcast_lab::fabric::{Fabric, TorConfig, Transport, vip};
+use vipcast_lab::fault::{Fault, Loss};
+use vipcast_lab::router::{BfdState, BfdTimers, Kind};
+use vipcast_lab::wait;
+
+use super::{
+    BOUND, WITH_BFD, announce, pair, pair_with, start, wait_down_reason, wait_status, with_each,
+};
+
+fn timers(interval: u64, multiplier: u8) -> BfdTimers {
+    BfdTimers { interval: Duration::from_millis(interval), multiplier }
+}
+
+/// A router with these timers and a hold time that cannot be what notices anything.
+fn router(kind: Kind, bfd: BfdTimers) -> TorConfig {
+    let mut tor = TorConfig::new(kind);
+    tor.neighbour.bfd = Some(bfd);
+    tor.neighbour.hold_time = BOUND * 10;
+    tor
+}
+
+fn is_up(status: &Value) -> bool {
+    status["peers"][0]["bfd"]["up"] == true && status["peers"][0]["established"] == true
+}
+
+/// Waits until both ends hold the session for up with these timers.
+fn wait_up(fabric: &Fabric, bfd: BfdTimers) -> Result<()> {
+    let router = &fabric.tor(1).router;
+    wait::until_true("BFD is up with its timers", BOUND, || {
+        let sessions = router.bfd_sessions()?;
+        Ok(sessions.iter().any(|session| {
+            session.state == BfdState::Up
+                && session.transmit_interval == bfd.interval
+                && session.detection_time == bfd.interval * u32::from(bfd.multiplier)
+        }))
+    })
+    .with_context(|| format!("{:?}", router.bfd_sessions()))
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn sessions_come_up_with_the_timers_of_both_ends_and_stay_up() -> Result<()> {
+    for bfd in [timers(300, 3), timers(50, 3)] {
+        for transport in [Transport::Ipv4, Transport::Ipv6] {
+            with_each(&WITH_BFD, |kind| {
+                let fabric = pair_with(TorConfig { transport, ..router(kind, bfd) })?;
+                let daemon = announce(&fabric, 1)?;
+                wait_up(&fabric, bfd)?;
+                wait_status(&daemon, "BFD and BGP are up", is_up)?;
+                // Long enough for a mistake in the detection time to show.
+                std::thread::sleep(bfd.interval * 20);
+                let status = daemon.status()?;
+                ensure!(is_up(&status) && status["peers"][0]["sessions"] == 1, "{status:#}");
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn bfd_down_takes_bgp_down_at_once_and_both_come_back() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let fabric = pair_with(router(kind, timers(300, 3)))?;
+        let daemon = announce(&fabric, 1)?;
+        wait_status(&daemon, "BFD and BGP are up", is_up)?;
+        // Only what the host receives is lost: it must notice by itself, and tell the router.
+        let fault = Fault::inject([fabric.host(1).end(1)], &Loss::Bfd)?;
+        wait_down_reason(&daemon, &["BFD session down: control detection time expired"])?;
+        fabric.tor(1).routes.wait_for_count(vip(5)[0], BOUND, 0)?;
+        fault.heal()?;
+        wait_status(&daemon, "BFD and BGP are up again", is_up)?;
+        fabric.tor(1).routes.wait_for_count(vip(5)[0], BOUND, 1).map(drop)
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn the_router_is_told_cease_bfd_down() -> Result<()> {
+    let fabric = pair_with(router(Kind::Bird, timers(300, 3)))?;
+    let daemon = announce(&fabric, 1)?;
+    wait_status(&daemon, "BFD and BGP are up", is_up)?;
+    let log = || std::fs::read_to_string(fabric.tor(1).router.processes()[0].log());
+    // The router's own BFD goes on hearing us, so that what ends the session is our NOTIFICATION.
+    let rule = "udp dport 3784 drop".to_owned();
+    let _fault = Fault::inject([fabric.host(1).end(1)], &Loss::Rule(rule))?;
+    let told = wait::until_true("the router was told", BOUND, || {
+        let session = fabric.tor(1).router.session("host1")?;
+        Ok(session.last_error.is_some_and(|error| error.contains("Received:")))
+    });
+    told.with_context(|| format!("{:?} {:?}", fabric.tor(1).router.session("host1"), log()))
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_without_bfd_for_this_host_is_served_all_the_same() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let mut tor = TorConfig::new(kind);
+        tor.neighbour.bfd = None;
+        let fabric = pair_with(tor)?;
+        let text = peers(&fabric, 1)
+            .replace("remote-asn = 65000", "remote-asn = 65000\nbfd = \"b\"")
+            + "\n[bfd.b]\nreceive-interval = \"50ms\"\ntransmit-interval = \"50ms\"\n";
+        let daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
+        fabric.tor(1).routes.wait_for_count(vip(5)[0], BOUND, 1)?;
+        std::thread::sleep(Duration::from_secs(5));
+        let status = daemon.status()?;
+        ensure!(status["peers"][0]["sessions"] == 1, "{status:#}");
+        ensure!(status["peers"][0]["bfd"]["up"] == false, "{status:#}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn the_routers_operator_can_take_bfd_down_without_harm() -> Result<()> {
+    let fabric = pair_with(router(Kind::Frr, timers(300, 3)))?;
+    let daemon = announce(&fabric, 1)?;
+    wait_status(&daemon, "BFD and BGP are up", is_up)?;
+    let router = &fabric.tor(1).router;
+    router.command("configure terminal\nbfd\npeer 10.1.1.1 interface host1\nshutdown")?;
+    let is_down = |status: &Value| status["peers"][0]["bfd"]["up"] == false;
+    let status = wait_status(&daemon, "BFD is down", is_down)?;
+    let reason = status["peers"][0]["bfd"]["reason"].as_str();
+    ensure!(reason == Some("taken down by the peer's operator"), "{status:#}");
+    ensure!(status["peers"][0]["sessions"] == 1, "{status:#}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_multihop_peer_has_multihop_bfd() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let mut tor = router(kind, timers(300, 3));
+        tor.neighbour.multihop = Some(5);
+        let fabric = pair_with(tor)?;
+        let text =
+            peers(&fabric, 1).replace("remote-asn = 65000", "remote-asn = 65000\nmultihop = 5");
+        let daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
+        wait_status(&daemon, "BFD and BGP are up", is_up)?;
+        wait_up(&fabric, timers(300, 3))
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn packets_that_are_not_the_routers_are_counted_and_dropped() -> Result<()> {
+    let fabric = pair_with(router(Kind::Bird, timers(300, 3)))?;
+    let text = peers(&fabric, 1) + POOLS + WEB + "\n[metrics]\nlisten = \"127.0.0.1:9179\"\n";
+    let daemon = start(&fabric, 1, &text)?;
+    wait_status(&daemon, "BFD and BGP are up", is_up)?;
+    // Up, asking for nothing, with discriminators nobody has.
+    let good =
+        [0x20, 0xc0, 3, 24, 0, 0, 0, 1, 0, 0, 0, 2, 0, 4, 147, 224, 0, 4, 147, 224, 0, 0, 0, 0];
+    let with = |change: &dyn Fn(&mut [u8; 24])| {
+        let mut packet = good;
+        change(&mut packet);
+        packet.to_vec()
+    };
+    let forget_your = |packet: &mut [u8; 24]| packet[8..12].fill(0);
+    let down = |packet: &mut [u8; 24]| packet[1] = 0x40;
+    let packets = [
+        ("unknown-session", 255, good.to_vec()),
+        ("length", 255, good[..23].to_vec()),
+        ("length", 255, with(&|packet| packet[3] = 25)),
+        ("version", 255, with(&|packet| packet[0] = 0x40)),
+        ("detect-mult-zero", 255, with(&|packet| packet[2] = 0)),
+        ("multipoint", 255, with(&|packet| packet[1] |= 1)),
+        ("my-discriminator-zero", 255, with(&|packet| packet[4..8].fill(0))),
+        ("your-discriminator-zero", 255, with(&|packet| forget_your(packet))),
+        (
+            "ttl",
+            64,
+            with(&|packet| {
+                forget_your(packet);
+                down(packet)
+            }),
+        ),
+    ];
+    let (from, to) = (fabric.tor(1).namespace.clone(), fabric.host(1).end(1).ipv4);
+    let sent = packets.clone();
+    from.enter(move || -> Result<()> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        for (_, ttl, packet) in &sent {
+            socket.set_ttl(*ttl)?;
+            socket.send_to(packet, SocketAddr::new(to.into(), 3784))?;
+        }
+        Ok(())
+    })??;
+    // From an address that is nobody's: the host's own.
+    let host = fabric.host(1).namespace.clone();
+    host.enter(move || -> Result<()> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.set_ttl(255)?;
+        socket.send_to(&[0; 24], "127.0.0.1:3784")?;
+        Ok(())
+    })??;
+    wait::until_true("all of them are counted", BOUND, || {
+        let metrics = fabric.host(1).namespace.run("curl", ["-s", "127.0.0.1:9179/metrics"])?;
+        Ok(packets.iter().all(|(reason, ..)| {
+            let line = format!("vipcast_bfd_discarded_packets_total{{reason=\"{reason}\"}} ");
+            let count = metrics.lines().find_map(|text| text.strip_prefix(line.as_str()));
+            count.is_some_and(|count| count != "0")
+        }))
+    })?;
+    let status = daemon.status()?;
+    ensure!(is_up(&status) && status["peers"][0]["sessions"] == 1, "{status:#}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn another_bfd_daemon_on_the_host_is_named() -> Result<()> {
+    let fabric = pair(Kind::Bird)?;
+    let socket = fabric.host(1).namespace.enter(|| UdpSocket::bind("0.0.0.0:3784"))??;
+    let daemon = announce(&fabric, 1)?;
+    let says = |status: &Value| {
+        let error = status["peers"][0]["bfd"]["error"].as_str();
+        error.is_some_and(|text| text.contains("another BFD daemon runs on this host"))
+    };
+    wait_status(&daemon, "the trouble is named", says)?;
+    drop(socket);
+    wait_status(&daemon, "BFD comes up once the port is free", is_up).map(drop)
+}

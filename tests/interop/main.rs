@@ -1,0 +1,91 @@
+//! vipcastd against real routers: BIRD, FRR and GoBGP, with real kernel routes, in network
+//! namespaces. What is asserted is read from the other side.
+//!
+//! | file | what |
+//! |---|---|
+//! | `fabric` | the main job: three hosts, two routers, ECMP, failures |
+//! | `routes` | what routers receive: families, attributes, aggregates, policy |
+//! | `bfd` | RFC 5880, 5881, 5882, 5883, 9384 with BIRD and FRR |
+//! | `sessions` | RFC 4271 sessions: passive, collisions, passwords, refusals, and what they are called |
+//! | `lifecycle` | start, reload, stop, crash, permissions |
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    reason = "these tests wait for daemons and look into JSON"
+)]
+
+mod bfd;
+mod fabric;
+mod lifecycle;
+mod routes;
+mod sessions;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use vipcast_lab::configuration::{POOLS, WEB, peers};
+use vipcast_lab::daemon::Daemon;
+use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig};
+use vipcast_lab::router::Kind;
+use vipcast_lab::wait;
+
+/// Generous: no test is about speed.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Where the programs under test are.
+fn binaries() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_vipcastd"));
+    program.parent().expect("a folder").to_owned()
+}
+
+/// One host and one router of this kind.
+fn pair(kind: Kind) -> Result<Fabric> {
+    pair_with(TorConfig::new(kind))
+}
+
+/// One host and this router.
+fn pair_with(tor: TorConfig) -> Result<Fabric> {
+    Fabric::start(&FabricConfig { hosts: 1, tors: vec![tor] })
+}
+
+/// Runs a scenario against each of these kinds of router, and says with which it failed.
+fn with_each(kinds: &[Kind], scenario: impl Fn(Kind) -> Result<()>) -> Result<()> {
+    for kind in kinds {
+        scenario(*kind).with_context(|| format!("with {}", kind.name()))?;
+    }
+    Ok(())
+}
+
+const ALL: [Kind; 3] = [Kind::Bird, Kind::Frr, Kind::Gobgp];
+const WITH_BFD: [Kind; 2] = [Kind::Bird, Kind::Frr];
+
+/// The web service, announced to every router.
+fn announce(fabric: &Fabric, host: usize) -> Result<Daemon> {
+    start(fabric, host, &(peers(fabric, host) + POOLS + WEB))
+}
+
+fn start(fabric: &Fabric, host: usize, configuration: &str) -> Result<Daemon> {
+    Daemon::start(fabric.host(host), &binaries(), configuration)
+}
+
+/// Waits until the status has this, and says what it had instead if it never does.
+fn wait_status(daemon: &Daemon, what: &str, truth: impl Fn(&Value) -> bool) -> Result<Value> {
+    let status = || daemon.status();
+    wait::until(what, BOUND, || Ok(status().ok().filter(&truth)))
+        .with_context(|| format!("{what}: {:#}", status().unwrap_or_default()))
+}
+
+/// Why there is no session with the first peer, once that is known.
+fn down_reason(status: &Value) -> Option<&str> {
+    status["peers"][0]["last-down"]["reason"].as_str()
+}
+
+fn wait_down_reason(daemon: &Daemon, words: &[&str]) -> Result<()> {
+    let says = |status: &Value| {
+        down_reason(status).is_some_and(|reason| words.iter().all(|word| reason.contains(word)))
+    };
+    wait_status(daemon, &format!("the reason says {words:?}"), says).map(drop)
+}

@@ -1,0 +1,190 @@
+//! What routers receive.
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, ensure};
+use ipnet::IpNet;
+use vipcast_lab::configuration::{POOLS, WEB, peers};
+use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, Transport, vip};
+use vipcast_lab::router::{Kind, Origin, Route};
+use vipcast_lab::wait;
+
+use super::{ALL, BOUND, WITH_BFD, announce, pair, pair_with, start, with_each};
+
+/// The one route the first router has for a prefix.
+fn route(fabric: &Fabric, prefix: IpNet) -> Result<Route> {
+    let router = &fabric.tor(1).router;
+    wait::until(&format!("a route for {prefix}"), BOUND, || Ok(router.routes(prefix)?.pop()))
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<()> {
+    ensure!(found == expected, "{what}: {found:?} in place of {expected:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn every_router_gets_both_families_over_an_ipv4_session() -> Result<()> {
+    with_each(&ALL, |kind| {
+        let fabric = pair(kind)?;
+        let _daemon = announce(&fabric, 1)?;
+        let ipv4 = route(&fabric, vip(5)[0])?;
+        let host = fabric.host(1).end(1);
+        same("next hop", ipv4.next_hops, vec![IpAddr::V4(host.ipv4)])?;
+        same("path", ipv4.as_path, vec![65100])?;
+        same("origin", ipv4.origin, Origin::Igp)?;
+        same("MED", ipv4.med.unwrap_or(0), 0)?;
+        let ipv6 = route(&fabric, vip(5)[1])?;
+        ensure!(ipv6.next_hops.contains(&host.ipv6.into()), "{ipv6:?}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn every_router_gets_both_families_over_an_ipv6_session() -> Result<()> {
+    with_each(&ALL, |kind| {
+        let fabric = pair_with(TorConfig { transport: Transport::Ipv6, ..TorConfig::new(kind) })?;
+        let _daemon = announce(&fabric, 1)?;
+        let host = fabric.host(1).end(1);
+        same("next hop", route(&fabric, vip(5)[0])?.next_hops, vec![IpAddr::V4(host.ipv4)])?;
+        ensure!(route(&fabric, vip(5)[1])?.next_hops.contains(&host.ipv6.into()));
+        Ok(())
+    })
+}
+
+const ATTRIBUTES: &str = r#"
+[pool.anycast]
+addresses = ["203.0.113.0/24", "2001:db8:5::/120"]
+
+[community]
+blue = "65000:7"
+
+[advertisement.anycast]
+communities = ["blue", "65000:100", "no-export", "large:4200000000:1:100"]
+med = 50
+prepend = 2
+local-pref = 222
+"#;
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn attributes_arrive_as_configured() -> Result<()> {
+    with_each(&ALL, |kind| {
+        let fabric = pair(kind)?;
+        let _daemon = start(&fabric, 1, &(peers(&fabric, 1) + ATTRIBUTES + WEB))?;
+        for vip in vip(5) {
+            let mut route = route(&fabric, vip)?;
+            route.communities.sort();
+            let expected = ["65000:100", "65000:7", "65535:65281"].map(str::to_owned);
+            same("communities", route.communities, expected.to_vec())?;
+            let large = vec!["4200000000:1:100".to_owned()];
+            same("large communities", route.large_communities, large)?;
+            same("MED", route.med, Some(50))?;
+            same("path", route.as_path, vec![65100, 65100, 65100])?;
+            ensure!(route.local_pref != Some(222), "LOCAL_PREF is for internal peers");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn an_internal_peer_gets_local_pref_and_an_empty_path() -> Result<()> {
+    with_each(&ALL, |kind| {
+        let mut fabric = pair(kind)?;
+        let router = &mut fabric.tor_mut(1).router;
+        router.config_mut().neighbours[0].remote_asn = 65000;
+        router.restart()?;
+        let text = peers(&fabric, 1).replace("local-asn = 65100", "local-asn = 65000");
+        let _daemon = start(&fabric, 1, &(text + ATTRIBUTES + WEB))?;
+        let route = route(&fabric, vip(5)[0])?;
+        same("path", route.as_path, vec![])?;
+        same("LOCAL_PREF", route.local_pref, Some(222))
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_four_octet_as_number_arrives_whole() -> Result<()> {
+    with_each(&ALL, |kind| {
+        let mut fabric = pair(kind)?;
+        let router = &mut fabric.tor_mut(1).router;
+        router.config_mut().neighbours[0].remote_asn = 4_200_000_001;
+        router.restart()?;
+        let text = peers(&fabric, 1).replace("local-asn = 65100", "local-asn = 4200000001");
+        let _daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
+        same("path", route(&fabric, vip(5)[0])?.as_path, vec![4_200_000_001])
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn an_aggregate_is_announced_in_place_of_its_vips() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let fabric = pair(kind)?;
+        let aggregate = format!("{POOLS}aggregation-length = 24\naggregation-length-v6 = 120\n");
+        let _daemon = start(&fabric, 1, &(peers(&fabric, 1) + &aggregate + WEB))?;
+        let net: IpNet = "203.0.113.0/24".parse()?;
+        fabric.tor(1).routes.wait_for_count(net, BOUND, 1)?;
+        fabric.tor(1).routes.wait_for_count("2001:db8:5::/120".parse()?, BOUND, 1)?;
+        ensure!(fabric.tor(1).routes.next_hops(vip(5)[0]).is_empty());
+        fabric.host(1).nginx.set_health("/healthz", false)?;
+        fabric.tor(1).routes.wait_for_count(net, BOUND, 0).map(drop)
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn an_advertisement_can_choose_its_peers() -> Result<()> {
+    let fabric = Fabric::start(&FabricConfig { hosts: 1, ..FabricConfig::default() })?;
+    let text = format!(
+        "{}{POOLS}peers = [\"tor2\"]\n{WEB}\n[pool.other]\naddresses = [\"192.0.2.0/24\"]\n\
+         [advertisement.other]\npools = [\"other\"]\npeers = [\"tor1\"]\n\
+         [service.other]\nvips = [\"192.0.2.1\"]\ncheck.c.tcp = \"127.0.0.1:80\"\n",
+        peers(&fabric, 1)
+    );
+    let daemon = start(&fabric, 1, &text)?;
+    let other: IpNet = "192.0.2.1/32".parse()?;
+    fabric.tor(2).routes.wait_for_count(vip(5)[0], BOUND, 1)?;
+    fabric.tor(1).routes.wait_for_count(other, BOUND, 1)?;
+    ensure!(fabric.tor(1).routes.next_hops(vip(5)[0]).is_empty());
+    ensure!(fabric.tor(2).routes.next_hops(other).is_empty());
+    let status = daemon.vipcast(["status", "web"])?;
+    let why = "to tor1  not announced: no advertisement selects this pool and this peer";
+    ensure!(status.contains(why), "{status}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_route_refresh_is_answered_with_everything() -> Result<()> {
+    for (kind, command) in [
+        (Kind::Bird, "reload in host1"),
+        (Kind::Frr, "clear bgp ipv4 unicast 10.1.1.1 in"),
+        (Kind::Gobgp, "neighbor 10.1.1.1 softresetin"),
+    ] {
+        let fabric = pair(kind)?;
+        let _daemon = announce(&fabric, 1)?;
+        route(&fabric, vip(5)[0])?;
+        let router = &fabric.tor(1).router;
+        router.command(command).with_context(|| kind.name())?;
+        // The session that answered is the one that was there before, and nothing is missing.
+        router.wait_established("host1", BOUND)?;
+        route(&fabric, vip(5)[0])?;
+        route(&fabric, vip(5)[1])?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn end_of_rib_comes_after_the_first_verdicts() -> Result<()> {
+    let fabric = pair(Kind::Frr)?;
+    let _daemon = announce(&fabric, 1)?;
+    let router = &fabric.tor(1).router;
+    wait::until_true("End-of-RIB of both families", BOUND, || {
+        Ok(router.session("host1")?.end_of_rib == Some(true))
+    })?;
+    ensure!(!router.routes(vip(5)[0])?.is_empty(), "it came before the routes");
+    Ok(())
+}
