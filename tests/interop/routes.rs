@@ -179,12 +179,24 @@ fn a_route_refresh_is_answered_with_everything() -> Result<()> {
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn end_of_rib_comes_after_the_first_verdicts() -> Result<()> {
-    let fabric = pair(Kind::Frr)?;
-    let _daemon = announce(&fabric, 1)?;
-    let router = &fabric.tor(1).router;
-    wait::until_true("End-of-RIB of both families", BOUND, || {
-        Ok(router.session("host1")?.end_of_rib == Some(true))
-    })?;
-    ensure!(!router.routes(vip(5)[0])?.is_empty(), "it came before the routes");
+    let mut tor = TorConfig::new(Kind::Bird);
+    tor.neighbour.extra = "debug { packets };".into();
+    let fabric = pair_with(tor)?;
+    let (router, log) = (&fabric.tor(1).router, fabric.tor(1).router.processes()[0].log());
+    let ends = || {
+        let text = std::fs::read_to_string(log)?;
+        anyhow::Ok(text.lines().filter(|line| line.contains("Got END-OF-RIB")).count())
+    };
+    // nginx says nothing by itself: the verdict on this one comes after most of a minute.
+    let slow = "\n[service.slow]\nvips = [\"203.0.113.9\"]\ncheck.c = { tcp = \"127.0.0.1:80\", \
+                expect = \"hello\", timeout = \"50s\", interval = \"60s\" }\n";
+    let known = peers(&fabric, 1) + POOLS + WEB;
+    let daemon = start(&fabric, 1, &format!("{known}{slow}"))?;
+    route(&fabric, vip(5)[0])?;
+    ensure!(ends()? == 0, "End-of-RIB came before the verdict on the slow service");
+    daemon.write_configuration(&known)?;
+    daemon.reload()?;
+    wait::until_true("End-of-RIB of both families", BOUND, || Ok(ends()? == 2))?;
+    ensure!(!router.routes(vip(5)[0])?.is_empty(), "it came without the routes");
     Ok(())
 }

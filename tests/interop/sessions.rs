@@ -164,10 +164,10 @@ fn our_own_router_id_at_an_internal_peer_is_named() -> Result<()> {
 fn a_peer_with_no_family_in_common_is_named() -> Result<()> {
     let mut tor = TorConfig::new(Kind::Frr);
     // Neither IPv4 nor IPv6 unicast.
-    tor.neighbour.extra = "address-family ipv4 unicast\nno neighbor 10.1.1.1 activate\n\
-                           exit-address-family\naddress-family ipv6 unicast\n\
-                           no neighbor 10.1.1.1 activate\nexit-address-family\n\
-                           address-family ipv4 vpn\nneighbor 10.1.1.1 activate\nexit-address-family"
+    tor.extra = "router bgp 65000\naddress-family ipv4 unicast\nno neighbor 10.1.1.1 activate\n\
+                 exit-address-family\naddress-family ipv6 unicast\n\
+                 no neighbor 10.1.1.1 activate\nexit-address-family\n\
+                 address-family ipv4 vpn\nneighbor 10.1.1.1 activate\nexit-address-family\nexit\n"
         .into();
     let fabric = pair_with(tor)?;
     let daemon = announce(&fabric, 1)?;
@@ -190,11 +190,13 @@ fn a_refused_and_a_filtered_port_are_named() -> Result<()> {
 fn a_router_that_does_not_know_this_host_is_named() -> Result<()> {
     with_each(&ALL, |kind| {
         let mut fabric = pair(kind)?;
+        let text = peers(&fabric, 1)
+            .replace("remote-asn = 65000", "remote-asn = 65000\nconnect-retry-time = \"1s\"");
         let router = &mut fabric.tor_mut(1).router;
         router.config_mut().neighbours.clear();
         router.restart()?;
         // Some close the connection, some refuse it, some say why: each of these points the way.
-        let daemon = start_with(&fabric, "connect-retry-time = \"1s\"")?;
+        let daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
         let named = |status: &Value| {
             let reason = super::down_reason(status).unwrap_or_default();
             [
@@ -219,7 +221,7 @@ fn the_text_of_a_routers_shutdown_is_shown() -> Result<()> {
             Kind::Frr,
             "configure terminal\nrouter bgp 65000\nneighbor 10.1.1.1 shutdown message maintenance until noon",
         ),
-        (Kind::Gobgp, "neighbor 10.1.1.1 disable --reason maintenance_until_noon"),
+        (Kind::Gobgp, "neighbor 10.1.1.1 shutdown --reason maintenance_until_noon"),
     ] {
         let fabric = pair(kind)?;
         let daemon = announce(&fabric, 1)?;
@@ -232,7 +234,8 @@ fn the_text_of_a_routers_shutdown_is_shown() -> Result<()> {
         let text = line.replace('_', " ");
         ensure!(
             text.contains("Cease/Administrative Shutdown (6/2): maintenance until noon"),
-            "{log}"
+            "{}: {log}",
+            kind.name()
         );
     }
     Ok(())
