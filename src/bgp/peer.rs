@@ -254,12 +254,15 @@ impl Peer {
         }
     }
 
-    /// Our addresses on the interface to the peer changed.
-    pub fn set_next_hops(&mut self, next_hops: NextHops, now: Instant) {
+    /// Our addresses on the host changed; `of` knows those on the interface that has an address.
+    pub fn update_next_hops(&mut self, of: impl Fn(IpAddr) -> NextHops, now: Instant) {
         for slot in self.connections.iter_mut() {
-            slot.next_hops = next_hops;
+            // Also of a connection on which there is no session yet: it starts with them.
+            slot.next_hops = of(slot.local);
+            if slot.established {
+                self.rib.set_next_hops(slot.next_hops, now);
+            }
         }
-        self.rib.set_next_hops(next_hops, now);
     }
 
     /// Takes over what needs no new session.

@@ -215,9 +215,10 @@ impl Speaker {
         let host_changed = self.addresses.poll_host_changed();
         let mut notices = Vec::new();
         for (name, entry) in &mut self.peers {
-            if host_changed && let Some((_, local)) = entry.peer.session() {
+            if host_changed {
                 let is_vip = |address: &IpAddr| self.owners.contains_key(address);
-                entry.peer.set_next_hops(self.addresses.next_hops(local, is_vip), now);
+                let next_hops = |local| self.addresses.next_hops(local, is_vip);
+                entry.peer.update_next_hops(next_hops, now);
             }
             while let Some(event) = entry.peer.poll_event() {
                 if let Event::Sent(times) = &event {

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use vipcast::netlink::{Address, Request};
 
-use crate::world::{Health, World};
+use crate::world::{HOST, Health, Mood, World};
 use crate::{BASE, NOTHING, WEB, millis, secs};
 
 fn vip() -> IpAddr {
@@ -19,6 +19,22 @@ fn a_vip_is_on_the_host_before_it_is_announced_and_before_it_is_probed() {
     let mut world = world.boot();
     world.run_until_true(millis(10), |w| w.routes("tor1") == WEB);
     assert!(world.addresses.contains_key(&(1, vip())));
+}
+
+#[test]
+fn next_hops_that_become_known_while_the_session_comes_up_are_used() {
+    let both = "vips = [\"203.0.113.5\", \"2001:db8:5::5\"]";
+    let mut world = World::new(&BASE.replace("vips = [\"203.0.113.5\"]", both));
+    let uplink = world.addresses[&(2, HOST.into())];
+    let address: IpAddr = "2001:db8::21".parse().expect("an address");
+    world.addresses.insert((2, address), Address { prefix: address.into(), ..uplink });
+    // The router takes its time, and the kernel's answer comes in between.
+    world.router("tor1").mood = Mood::Waits;
+    world.run(millis(1));
+    let mut world = world.boot();
+    world.router("tor1").mood = Mood::Peers;
+    world.run(secs(1));
+    assert_eq!(world.routes("tor1"), ["203.0.113.5/32", "2001:db8:5::5/128"]);
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(crate) enum Mood {
     Hangs,
     /// Sends a NOTIFICATION in place of an OPEN
     Rejects,
+    /// Accepts, and says nothing for the time being
+    Waits,
     /// Speaks BGP, but never reads what is sent after its window is full: writes never end
     Stuck,
 }
@@ -474,6 +476,9 @@ impl World {
         let mut to_host = Vec::new();
         for (name, router) in &mut self.routers {
             router.drain();
+            if router.mood == Mood::Waits {
+                continue;
+            }
             if let Some((serial, connection)) = &mut router.connection {
                 let octets = connection.poll_transmit();
                 let closed = connection.state() == vipcast::bgp::connection::State::Closed;

@@ -441,7 +441,7 @@ impl Driver {
                 self.peer.set_pace(RETRY, passive, now);
                 self.passive = passive;
             }
-            Step::NextHops(last) => self.peer.set_next_hops(next_hops(last), now),
+            Step::NextHops(last) => self.peer.update_next_hops(|_| next_hops(last), now),
         }
         self.drain();
         self.check();

@@ -873,10 +873,10 @@ mod sending {
         announce(&mut scene, Family::Ipv4Unicast, 1);
         announce(&mut scene, Family::Ipv6Unicast, 1);
         let changed = NextHops { ipv6: None, ..next_hops(77) };
-        scene.peer.set_next_hops(changed, scene.now);
+        scene.peer.update_next_hops(|_| changed, scene.now);
         scene.come_up_with_updates(serial, &[next_hops(77).get(Family::Ipv4Unicast)]);
         // And those of a session that is up are told anew.
-        scene.peer.set_next_hops(next_hops(78), scene.now);
+        scene.peer.update_next_hops(|_| next_hops(78), scene.now);
         let next_hops = [Family::Ipv4Unicast, Family::Ipv6Unicast].map(|f| next_hops(78).get(f));
         assert_eq!(scene.next_hops_said(), next_hops);
     }
