@@ -3,6 +3,8 @@ use anyhow::{Result, ensure};
 use vipcast_lab::daemon::Daemon;
 use vipcast_lab::fabric::{Fabric, FabricConfig, vip};
 use vipcast_lab::fault::{Fault, Loss};
+use vipcast_lab::router::BfdState;
+use vipcast_lab::wait;
 
 use super::{BOUND, announce};
 
@@ -51,6 +53,13 @@ fn a_host_that_dies_silently_leaves_by_bfd_and_comes_back() -> Result<()> {
     let fabric = Fabric::start(&config)?;
     let _daemons = start_all(&fabric)?;
     wait_for(&fabric, 3)?;
+    // BGP does not wait for BFD, which takes a few seconds; before that it notices nothing.
+    for tor in &fabric.tors {
+        wait::until_true("BFD is up with all hosts", BOUND, || {
+            let sessions = tor.router.bfd_sessions()?;
+            Ok(sessions.iter().filter(|session| session.state == BfdState::Up).count() == 3)
+        })?;
+    }
     let fault = Fault::inject(fabric.host(3).ends(), &Loss::Everything)?;
     wait_for(&fabric, 2)?;
     fault.heal()?;
