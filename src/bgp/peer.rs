@@ -105,6 +105,7 @@ pub struct Peer {
     rib: AdjRibOut,
     since: Instant,
     last_down: Option<(DownReason, Instant)>,
+    last_failure: Option<(DownReason, Instant)>,
     /// The failure that was told last, so that repetitions are not
     told: Option<DownReason>,
     counters: Counters,
@@ -133,6 +134,7 @@ impl Peer {
             rib: AdjRibOut::default(),
             since: now,
             last_down: None,
+            last_failure: None,
             told: None,
             counters: Counters::default(),
             actions: VecDeque::new(),
@@ -366,6 +368,7 @@ impl Peer {
         self.rib.start(target, now);
         self.since = now;
         self.told = None;
+        self.last_failure = None;
         self.counters.established += 1;
         self.events.push_back(Event::Established(session));
     }
@@ -420,7 +423,7 @@ impl Peer {
             self.told = Some(reason.clone());
             self.events.push_back(Event::Failed(reason.clone()));
         }
-        self.last_down = Some((reason, now));
+        self.last_failure = Some((reason, now));
     }
 
     /// Starts an attempt to connect in place of any that is under way.
@@ -489,10 +492,16 @@ impl Peer {
             .and_then(|slot| Some((slot.connection.session()?, slot.local)))
     }
 
-    /// Why the last session or attempt ended, and when.
+    /// Why the last session ended, and when.
     #[must_use]
     pub fn last_down(&self) -> Option<&(DownReason, Instant)> {
         self.last_down.as_ref()
+    }
+
+    /// Why the last attempt since then failed, and when.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<&(DownReason, Instant)> {
+        self.last_failure.as_ref()
     }
 
     /// When the next attempt to connect comes, if one is planned.

@@ -103,10 +103,14 @@ impl Page {
         let mark = if peer.established { Mark::Good } else { Mark::Bad };
         self.marked(0, mark, &first);
         let indent = width + 4;
+        if let Some(down) = &peer.last_down {
+            let ago = self.ago(&down.at);
+            self.line(indent, &format!("last session ended {ago} ago: {}", down.reason));
+        }
         if !peer.established {
-            if let Some(down) = &peer.last_down {
-                let ago = self.ago(&down.at);
-                self.line(indent, &format!("{} ({ago} ago)", down.reason));
+            if let Some(failure) = &peer.last_failure {
+                let ago = self.ago(&failure.at);
+                self.line(indent, &format!("last attempt failed {ago} ago: {}", failure.reason));
             }
             if let Some(next) = &peer.next_attempt {
                 let wait = self.until(next);
@@ -180,8 +184,11 @@ impl Page {
             has if has < selected => Mark::Open,
             _ => Mark::Good,
         };
-        let (since, all) = (self.ago(since), plural(selected, "peer", "peers"));
-        let text = format!("{address}  {on}, announced to {has} of {all} for {since}");
+        let mut text = format!("{address}  {on}, announced to {has} of ");
+        text += &plural(selected, "peer", "peers");
+        if has > 0 {
+            let _ = write!(text, " for {}", self.ago(since));
+        }
         self.marked(4, mark, &text);
         let width = vip.peers.iter().map(|peer| peer.peer.as_ref().len()).max().unwrap_or(0);
         for peer in &vip.peers {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::histogram::Histogram;
 use super::peers::PeerEntry;
 use super::{ServiceEntry, Speaker};
+use crate::bgp::down::DownReason;
 use crate::bgp::peer::State;
 use crate::check::Outcome;
 use crate::config;
@@ -69,8 +70,10 @@ pub struct PeerStatus {
     pub hold_time: Option<u64>,
     /// How many prefixes the peer has from us
     pub prefixes_announced: usize,
-    /// Why the last session, or attempt, ended
+    /// Why the last session ended
     pub last_down: Option<Down>,
+    /// Why the last attempt since then failed, while there is no session
+    pub last_failure: Option<Down>,
     /// When the next attempt to connect comes
     pub next_attempt: Option<String>,
     /// Its BFD session, if it has one
@@ -88,6 +91,7 @@ pub struct PeerStatus {
 
 /// The end of a session or attempt.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Down {
     /// In words
     pub reason: String,
@@ -99,6 +103,7 @@ pub struct Down {
 
 /// A peer's BFD session.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct BfdStatus {
     /// Whether it is up
     pub up: bool,
@@ -112,6 +117,7 @@ pub struct BfdStatus {
 
 /// A service.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ServiceStatus {
     /// As configured
     pub name: ServiceName,
@@ -129,6 +135,7 @@ pub struct ServiceStatus {
 
 /// A check.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct CheckStatus {
     /// As configured
     pub name: CheckName,
@@ -149,6 +156,7 @@ pub struct CheckStatus {
 
 /// The last probe of a check.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ProbeStatus {
     /// Why it failed; `None`: it did not
     pub error: Option<String>,
@@ -160,6 +168,7 @@ pub struct ProbeStatus {
 
 /// A VIP.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct VipStatus {
     /// The address
     pub address: IpAddr,
@@ -177,6 +186,7 @@ pub struct VipStatus {
 
 /// What a peer has of a VIP.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct VipPeerStatus {
     /// Which peer
     pub peer: PeerName,
@@ -330,6 +340,11 @@ fn peer_status(
     let session = peer.session().map(|(session, _)| session);
     let families = session.map(|s| s.families.iter().map(ToString::to_string).collect());
     let counters = peer.counters();
+    let down = |(reason, at): &(DownReason, Instant)| Down {
+        reason: reason.to_string(),
+        kind: reason.label().into(),
+        at: clock.date(*at),
+    };
     PeerStatus {
         name: name.clone(),
         description: config.description.clone(),
@@ -343,11 +358,8 @@ fn peer_status(
         families: families.unwrap_or_default(),
         hold_time: session.map(|session| session.hold_time.as_secs()),
         prefixes_announced: peer.rib().sent().len(),
-        last_down: peer.last_down().map(|(reason, at)| Down {
-            reason: reason.to_string(),
-            kind: reason.label().into(),
-            at: clock.date(*at),
-        }),
+        last_down: peer.last_down().map(down),
+        last_failure: peer.last_failure().map(down),
         next_attempt: peer.next_attempt().map(|at| clock.date(at)),
         bfd: config.bfd.as_ref().map(|_| BfdStatus {
             up: entry.bfd.up,

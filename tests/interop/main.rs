@@ -78,14 +78,15 @@ fn wait_status(daemon: &Daemon, what: &str, truth: impl Fn(&Value) -> bool) -> R
         .with_context(|| format!("{what}: {:#}", status().unwrap_or_default()))
 }
 
-/// Why there is no session with the first peer, once that is known.
-fn down_reason(status: &Value) -> Option<&str> {
-    status["peers"][0]["last-down"]["reason"].as_str()
+/// Why the last session with the first peer ended, and why the last attempt failed.
+fn down_reasons(status: &Value) -> String {
+    let reason = |key: &str| status["peers"][0][key]["reason"].as_str().unwrap_or_default();
+    [reason("last-down"), reason("last-failure")].join("\n")
 }
 
 fn wait_down_reason(daemon: &Daemon, words: &[&str]) -> Result<()> {
     let says = |status: &Value| {
-        down_reason(status).is_some_and(|reason| words.iter().all(|word| reason.contains(word)))
+        down_reasons(status).lines().any(|reason| words.iter().all(|word| reason.contains(word)))
     };
     wait_status(daemon, &format!("the reason says {words:?}"), says).map(drop)
 }

@@ -153,7 +153,7 @@ fn our_own_router_id_at_an_internal_peer_is_named() -> Result<()> {
     let daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
     // Whichever of the two is faster says so.
     let named = |status: &Value| {
-        let reason = super::down_reason(status).unwrap_or_default();
+        let reason = super::down_reasons(status);
         reason.contains("is also ours") || reason.contains("Bad BGP Identifier")
     };
     wait_status(&daemon, "the router ID is named", named).map(drop)
@@ -198,7 +198,7 @@ fn a_router_that_does_not_know_this_host_is_named() -> Result<()> {
         // Some close the connection, some refuse it, some say why: each of these points the way.
         let daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
         let named = |status: &Value| {
-            let reason = super::down_reason(status).unwrap_or_default();
+            let reason = super::down_reasons(status);
             [
                 "no neighbor configured for our address",
                 "no neighbor for our address",
@@ -253,7 +253,7 @@ fn without_bfd_the_hold_timer_notices_silence() -> Result<()> {
     let _fault = Fault::inject(fabric.host(1).ends(), &Loss::Everything)?;
     // TCP gives up after the same time; whichever comes first is right.
     let named = |status: &Value| {
-        let reason = super::down_reason(status).unwrap_or_default();
+        let reason = super::down_reasons(status);
         reason.contains("hold timer expired") || reason.contains("connection lost")
     };
     wait_status(&daemon, "the silence is noticed", named).map(drop)

@@ -3,6 +3,7 @@ mod lifecycle;
 mod reload;
 mod routers;
 mod services;
+mod status;
 mod vips;
 mod world;
 

@@ -116,9 +116,9 @@ fn the_wrong_as_number_is_named() {
     world.router("tor1").asn = vipcast::route::Asn(65001);
     let mut world = world.boot();
     world.run(secs(2));
-    let down = world.status().peers[0].last_down.clone().expect("a reason");
+    let failure = world.status().peers[0].last_failure.clone().expect("a reason");
     assert_eq!(
-        down.reason,
+        failure.reason,
         "the peer says AS 65001, remote-asn says 65000; sent OPEN Message Error/Bad Peer AS (2/2)"
     );
     let told = world.router("tor1").downs.first().cloned();

@@ -160,7 +160,7 @@ mod collision {
         let (mut scene, ours, theirs) = both(config());
         scene.hear(ours, &open_of(2));
         scene.hear(theirs, &open_of(2));
-        assert_eq!((scene.events(), scene.peer.last_down()), (vec![], None));
+        assert_eq!((scene.events(), scene.peer.last_failure()), (vec![], None));
         // When the winner fails too, that is one, and the first of its kind.
         scene.actions();
         scene.hear(theirs, &Notification::cease(2).encode());
@@ -228,7 +228,7 @@ mod attempts {
             scene.peer.handle_connect_failed(serial, error, scene.now);
             let at = scene.now;
             told.extend(scene.events());
-            let (reason, when) = scene.peer.last_down().unwrap();
+            let (reason, when) = scene.peer.last_failure().unwrap();
             assert_eq!((reason.to_string(), *when), (failure.to_string(), at));
         }
         let texts = told.iter().map(|event| {
@@ -962,13 +962,14 @@ mod looks {
         scene.hear(serial, &Notification::cease(2).encode());
         assert_eq!((scene.peer.session(), scene.peer.since()), (None, scene.now));
         assert_eq!(scene.peer.last_down(), Some(&(notified(2), scene.now)));
-        // Later failures do not change since when it is down.
+        // Later failures do not change since when it is down, nor why.
         let down: Instant = scene.now;
         scene.actions();
         let (_, next) = scene.next_attempt();
         scene.peer.handle_connect_failed(next, refused(), scene.now);
         assert_eq!(scene.peer.since(), down);
-        assert_eq!(scene.peer.last_down().unwrap().1, scene.now);
+        assert_eq!(scene.peer.last_failure().unwrap().1, scene.now);
+        assert_eq!(scene.peer.last_down(), Some(&(notified(2), down)));
     }
 
     #[test]

@@ -1,0 +1,145 @@
+//! What `vipcast status` prints, to the letter.
+use vipcast::control::render::{self, Style};
+
+use crate::world::{Health, Mood, World};
+use crate::{BASE, secs};
+
+fn text(world: &World) -> String {
+    let text = render::status(&world.status(), &[], Style { colour: false });
+    text.replace(env!("CARGO_PKG_VERSION"), "VERSION")
+}
+
+#[test]
+fn all_is_well() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(3600));
+    let expected = "\
+vipcastd VERSION, AS 65100, router ID 10.0.0.21
+
+● tor1  10.0.0.1  Established for 1h 0m, 1 prefix announced
+        BFD up for 1h 0m
+● tor2  10.0.0.2  Established for 1h 0m, 1 prefix announced
+        BFD up for 1h 0m
+
+● web  up for 59m 59s
+    ● check alive  up, http GET http://203.0.113.5/healthz
+      ok 0.6s ago, took 1.0ms
+    ● 203.0.113.5  on lo, announced to 2 of 2 peers for 59m 59s
+      to tor1  as 203.0.113.5/32
+      to tor2  as 203.0.113.5/32
+";
+    assert_eq!(text(&world), expected);
+}
+
+#[test]
+fn a_service_fails() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    world.set_health("web/alive", Health::Broken);
+    world.run(secs(10));
+    let expected = "\
+vipcastd VERSION, AS 65100, router ID 10.0.0.21
+
+● tor1  10.0.0.1  Established for 1m 10s, 0 prefixes announced
+        BFD up for 1m 10s
+● tor2  10.0.0.2  Established for 1m 10s, 0 prefixes announced
+        BFD up for 1m 10s
+
+× web  down for 7.6s: check alive: HTTP status 503
+    × check alive  down, http GET http://203.0.113.5/healthz
+      failed 0.6s ago after 1.0ms: HTTP status 503
+    × 203.0.113.5  on lo, not announced: the service is down
+";
+    assert_eq!(text(&world), expected);
+    world.set_health("web/alive", Health::Healthy);
+    world.run_until_true(secs(2), |w| w.status().services[0].checks[0].against == 1);
+    let expected = "\
+vipcastd VERSION, AS 65100, router ID 10.0.0.21
+
+● tor1  10.0.0.1  Established for 1m 10s, 0 prefixes announced
+        BFD up for 1m 10s
+● tor2  10.0.0.2  Established for 1m 10s, 0 prefixes announced
+        BFD up for 1m 10s
+
+× web  down for 8.0s: check alive: HTTP status 503
+    × check alive  down, http GET http://203.0.113.5/healthz
+      ok 0.0s ago, took 1.0ms (1 of 2 to be up)
+    × 203.0.113.5  on lo, not announced: the service is down
+";
+    assert_eq!(text(&world), expected);
+}
+
+#[test]
+fn one_router_dies_and_another_refuses_us() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    world.set_link("tor1", false);
+    world.router("tor2").mood = Mood::Refuses;
+    world.reset("tor2");
+    world.run(secs(20));
+    let expected = "\
+vipcastd VERSION, AS 65100, router ID 10.0.0.21
+
+× tor1  10.0.0.1  Connect, no session for 19s
+        last session ended 19s ago: BFD session down: control detection time expired
+        last attempt failed 1.0s ago: no answer from 10.0.0.1 port 179: the router is down, TCP is filtered on the way, or the router demands a TCP MD5 password (waited 5s)
+        next attempt in 2.9s
+        BFD down for 19s: control detection time expired
+× tor2  10.0.0.2  Active, no session for 20s
+        last session ended 20s ago: connection lost: connection reset by peer
+        last attempt failed 1.8s ago: refused
+        next attempt in 2.0s
+        BFD up for 1m 20s
+
+● web  up for 1m 19s
+    ● check alive  up, http GET http://203.0.113.5/healthz
+      ok 0.6s ago, took 1.0ms
+    × 203.0.113.5  on lo, announced to 0 of 2 peers
+      to tor1  not announced: no session (Connect)
+      to tor2  not announced: no session (Active)
+";
+    assert_eq!(text(&world), expected);
+    world.set_link("tor1", true);
+    world.router("tor2").mood = Mood::Peers;
+    world.run(secs(60));
+    let expected = "\
+vipcastd VERSION, AS 65100, router ID 10.0.0.21
+
+● tor1  10.0.0.1  Established for 59s, 1 prefix announced
+        last session ended 1m 19s ago: BFD session down: control detection time expired
+        BFD up for 59s
+● tor2  10.0.0.2  Established for 57s, 1 prefix announced
+        last session ended 1m 20s ago: connection lost: connection reset by peer
+        BFD up for 2m 20s
+
+● web  up for 2m 19s
+    ● check alive  up, http GET http://203.0.113.5/healthz
+      ok 0.6s ago, took 1.0ms
+    ● 203.0.113.5  on lo, announced to 2 of 2 peers for 2m 19s
+      to tor1  as 203.0.113.5/32
+      to tor2  as 203.0.113.5/32
+";
+    assert_eq!(text(&world), expected);
+}
+
+#[test]
+fn an_address_cannot_be_added() {
+    let mut world = World::new(BASE);
+    world.refuse_addresses = Some("not permitted (CAP_NET_ADMIN is needed)".into());
+    let mut world = world.boot();
+    world.run(secs(10));
+    let expected = "\
+vipcastd VERSION, AS 65100, router ID 10.0.0.21
+
+● tor1  10.0.0.1  Established for 10s, 0 prefixes announced
+        BFD up for 10s
+● tor2  10.0.0.2  Established for 10s, 0 prefixes announced
+        BFD up for 10s
+
+● web  up for 10.0s
+    ● check alive  up, http GET http://203.0.113.5/healthz
+      ok 0.6s ago, took 1.0ms
+    × 203.0.113.5  not on lo, not announced: cannot add it to lo: not permitted (CAP_NET_ADMIN is needed)
+";
+    assert_eq!(text(&world), expected);
+}
