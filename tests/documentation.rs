@@ -172,3 +172,30 @@ fn assert_valid(name: &str, text: &str) {
     let wrong = config::parse(vec![source]).err().map(|error| error.to_string());
     assert_eq!(wrong, None, "{name}");
 }
+
+#[test]
+fn every_dependency_has_a_reason() {
+    let contributing = read("CONTRIBUTING.md");
+    let rows: String = contributing.split("## Dependencies").skip(1).collect();
+    for manifest in ["Cargo.toml", "lab/Cargo.toml"] {
+        let manifest: toml::Table = read(manifest).parse().expect("TOML");
+        let tables = ["dependencies", "dev-dependencies"].into_iter();
+        for (name, _) in tables.flat_map(|t| manifest.get(t).and_then(|t| t.as_table())).flatten() {
+            let is_named = rows.split(['|', ',', ' ', '(', '\n']).any(|word| word == name);
+            assert!(is_named || name == "vipcast-lab", "CONTRIBUTING.md says nothing of {name}");
+        }
+    }
+}
+
+#[test]
+fn files_that_are_pointed_at_exist() {
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"] {
+        for word in read(page).split(['`', '(', ')']) {
+            let in_tree = ["src/", "tests/", "lab/", "man/", "examples/", "packaging/", "systemd/"];
+            let is_path = in_tree.iter().any(|folder| word.starts_with(folder));
+            if is_path && !word.contains(['{', ' ', '*', '<']) {
+                assert!(Path::new(word).exists(), "{page} points at {word}, which is not there");
+            }
+        }
+    }
+}
