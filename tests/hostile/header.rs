@@ -1,0 +1,64 @@
+//! Headers (RFC 4271 §6.1): each is answered as soon as its 19 octets are there.
+
+use anyhow::Result;
+
+use super::case::{self, Case};
+use super::connection::State;
+use super::message::{KEEPALIVE, NOTIFICATION, OPEN, REFRESH, UPDATE, header, keepalive, message};
+use super::stage::Stage;
+
+/// A header alone, of a body that never comes.
+fn length(name: &'static str, length: u16, kind: u8) -> Case {
+    let rfc = "RFC 4271 §6.1: Bad Message Length, the data is the length";
+    let words = "which its type";
+    Case::reset(name, rfc, header(length, kind), (1, 2), words).data(&length.to_be_bytes())
+}
+
+fn kind(name: &'static str, kind: u8) -> Case {
+    let rfc = "RFC 4271 §6.1: Bad Message Type, the data is the type";
+    Case::reset(name, rfc, header(19, kind), (1, 3), "does not exist").data(&[kind])
+}
+
+fn marker(name: &'static str, at: usize, octet: u8) -> Case {
+    let mut octets = keepalive();
+    octets[at] = octet;
+    let rfc = "RFC 4271 §6.1: Connection Not Synchronized";
+    Case::reset(name, rfc, octets, (1, 1), "the marker")
+}
+
+fn broken_notification(name: &'static str, octets: Vec<u8>) -> Case {
+    let rfc = "RFC 4271 §6.4: nothing answers a broken NOTIFICATION";
+    Case::closed(name, rfc, octets, "received a malformed NOTIFICATION")
+}
+
+fn cases() -> Vec<Case> {
+    vec![
+        marker("a marker that begins with 0", 0, 0),
+        marker("a marker with one bit missing at its end", 15, 0xfe),
+        length("length 0", 0, KEEPALIVE),
+        length("length 18", 18, KEEPALIVE),
+        length("length 4097 (RFC 8654 was not negotiated)", 4097, UPDATE),
+        length("length 65535", 65535, UPDATE),
+        length("an OPEN of 28", 28, OPEN),
+        length("an UPDATE of 22", 22, UPDATE),
+        length("a KEEPALIVE of 20", 20, KEEPALIVE),
+        length("a ROUTE-REFRESH of 22", 22, REFRESH),
+        length("a ROUTE-REFRESH of 24", 24, REFRESH),
+        kind("type 0", 0),
+        kind("type 6", 6),
+        kind("type 255", 255),
+        broken_notification("a NOTIFICATION of 20", message(NOTIFICATION, &[6])),
+        broken_notification("a NOTIFICATION of 0", header(0, NOTIFICATION)),
+        broken_notification("a NOTIFICATION of 65535", header(65535, NOTIFICATION)),
+    ]
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn wrong_headers_are_answered_in_every_state() -> Result<()> {
+    let stage = Stage::start()?;
+    for state in State::ALL {
+        case::run(&stage, state, &cases())?;
+    }
+    Ok(())
+}
