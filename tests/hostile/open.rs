@@ -1,1 +1,202 @@
-//! todo
+//! OPENs (RFC 4271 §6.2, RFC 5492, RFC 6286, RFC 6793, RFC 7607, RFC 9072), wrong and odd.
+
+use anyhow::Result;
+use vipcast_lab::wait;
+
+use super::BOUND;
+use super::case::{self, Case};
+use super::connection::{Connection, State};
+use super::message::{Open, capabilities, clean_capabilities, four_octet_asn};
+use super::stage::Stage;
+
+/// A capability of this code and value.
+fn capability(code: u8, value: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(value.len()).expect("it is short");
+    [&[code, length], value].concat()
+}
+
+/// An OPEN with these capabilities beside the usual ones.
+fn beside(more: &[u8]) -> Vec<u8> {
+    Open::with(&capabilities(&[clean_capabilities(), more.to_vec()].concat()))
+}
+
+/// An OPEN with optional parameters in the extended form (RFC 9072 §2).
+fn extended(plain_length: u8, length: u16, parameters: &[u8]) -> Vec<u8> {
+    let [high, low] = length.to_be_bytes();
+    Open::with(&[&[plain_length, 255, high, low], parameters].concat())
+}
+
+/// One parameter of the extended form: all clean capabilities.
+fn extended_parameter() -> Vec<u8> {
+    let all = clean_capabilities();
+    let length = u8::try_from(all.len()).expect("they are short");
+    [&[2, 0, length], all.as_slice()].concat()
+}
+
+fn wrong_fields() -> Vec<Case> {
+    let clean = Open::clean;
+    let bad_as = "RFC 4271 §6.2: Bad Peer AS";
+    let zero = "RFC 7607 §2: AS 0 is Bad Peer AS";
+    let hold = "RFC 4271 §6.2: Unacceptable Hold Time";
+    let version = "RFC 4271 §6.2: Unsupported Version Number, the data is the version spoken";
+    let other_as = capabilities(&four_octet_asn(65001));
+    let zero_as = capabilities(&four_octet_asn(0));
+    let open = |open: Open| open.encode();
+    vec![
+        Case::reset(
+            "version 3",
+            version,
+            open(Open { version: 3, ..clean() }),
+            (2, 1),
+            "version 3",
+        )
+        .data(&[0, 4]),
+        Case::reset(
+            "version 5",
+            version,
+            open(Open { version: 5, ..clean() }),
+            (2, 1),
+            "version 5",
+        )
+        .data(&[0, 4]),
+        Case::reset(
+            "another AS in two octets, and none in four",
+            bad_as,
+            open(Open { asn: 65001, parameters: vec![0], ..clean() }),
+            (2, 2),
+            "the peer says AS 65001, remote-asn says 65000",
+        ),
+        Case::reset(
+            "another AS in four octets",
+            "RFC 6793 §4.1: the number in four octets counts",
+            Open::with(&other_as),
+            (2, 2),
+            "the peer says AS 65001, remote-asn says 65000",
+        ),
+        Case::reset("AS 0", zero, open(Open { asn: 0, ..clean() }), (2, 2), "says AS 0"),
+        Case::reset("AS 0 in four octets", zero, Open::with(&zero_as), (2, 2), "says AS 0"),
+        Case::reset(
+            "router ID 0.0.0.0",
+            "RFC 6286 §2.2: Bad BGP Identifier",
+            open(Open { router_id: [0; 4], ..clean() }),
+            (2, 3),
+            "router ID) 0.0.0.0",
+        ),
+        Case::reset(
+            "hold time 1",
+            hold,
+            open(Open { hold_time: 1, ..clean() }),
+            (2, 6),
+            "time 1 s",
+        ),
+        Case::reset(
+            "hold time 2",
+            hold,
+            open(Open { hold_time: 2, ..clean() }),
+            (2, 6),
+            "time 2 s",
+        ),
+    ]
+}
+
+/// What both ends must share, and parameters that are not capabilities.
+fn wrong_parameters() -> Vec<Case> {
+    let offered = [&[1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1][..]].concat();
+    let none_in_common = [capability(1, &[0, 25, 0, 70]), four_octet_asn(65000)].concat();
+    vec![
+        Case::reset(
+            "EVPN alone",
+            "RFC 5492 §5: Unsupported Capability, the data is what is missed",
+            Open::with(&capabilities(&none_in_common)),
+            (2, 7),
+            "no address family in common: the peer offers AFI 25 SAFI 70",
+        )
+        .data(&offered),
+        Case::reset(
+            "the authentication parameter of RFC 1771",
+            "RFC 4271 §6.2: Unsupported Optional Parameter",
+            Open::with(&[3, 1, 1, 0]),
+            (2, 4),
+            "unsupported optional parameter 1",
+        ),
+    ]
+}
+
+fn malformed() -> Vec<Case> {
+    let case = |name, octets| {
+        let rfc = "RFC 4271 §6.2: recognized but malformed, subcode 0";
+        Case::reset(name, rfc, octets, (2, 0), "malformed OPEN: the length of")
+    };
+    let clean = Open::clean().parameters;
+    let with_length = |length: u8| {
+        let mut parameters = clean.clone();
+        parameters[0] = length;
+        Open::with(&parameters)
+    };
+    let length = clean[0];
+    vec![
+        case("parameters longer than the message, by one", with_length(length + 1)),
+        case("parameters longer than the message, by far", with_length(254)),
+        case("a stray octet behind the parameters", with_length(length - 1)),
+        case("parameters of 0 octets, and some", with_length(0)),
+        case("parameters of 255 octets, and nothing", Open::with(&[255])),
+        case("a parameter type and the end", Open::with(&[1, 2])),
+        case("a parameter that overruns, by one", Open::with(&[4, 2, 3, 2, 0])),
+        case("a capability that overruns, by one", Open::with(&[4, 2, 2, 2, 1])),
+        case("a capability code and the end", Open::with(&[3, 2, 1, 2])),
+        case("four-octet AS number of 0 octets", beside(&[65, 0])),
+        case("four-octet AS number of 3 octets", beside(&[65, 3, 0, 0, 253])),
+        case("four-octet AS number of 5 octets", beside(&[65, 5, 0, 0, 253, 232, 0])),
+        case("multiprotocol of 3 octets", beside(&[1, 3, 0, 1, 0])),
+        case("route refresh of 1 octet", beside(&[2, 1, 0])),
+        case("an FQDN that overruns its parameter", beside(&[73, 255, 3, b'b', b'a', b'd'])),
+        case("extended: longer than the message", extended(255, 4000, &extended_parameter())),
+        case("extended: shorter than the message", extended(255, 1, &extended_parameter())),
+        case("extended: length octets missing", Open::with(&[255, 255, 0])),
+        case("extended: nothing behind 255", Open::with(&[255, 255])),
+        case("extended: a parameter type and the end", extended(255, 1, &[2])),
+        case("extended: half a length of a parameter", extended(255, 2, &[2, 0])),
+        case("extended: a parameter that overruns", extended(255, 4, &[2, 0, 2, 2])),
+    ]
+}
+
+/// Whose sender is right, or at least understood: the session comes up.
+fn odd() -> Vec<Case> {
+    let case = |name, rfc, octets| Case::stays(name, rfc, octets, "session established");
+    let parameter = extended_parameter();
+    let length = u16::try_from(parameter.len()).expect("it is short");
+    // 100 capabilities do not fit behind a length of one octet: extended, 30 in each parameter.
+    let many: Vec<u8> = (100..200).flat_map(|code| [code, 0]).collect();
+    let many = [&[2, 0, 200], many.as_slice(), &parameter].concat();
+    let orf_lies = capability(3, &[0, 1, 0, 1, 200, 64, 3]);
+    let fqdn_lies = capability(73, &[200, b'x']);
+    let odd_family = capability(1, &[0xff, 0xff, 0, 0xff]);
+    let again = clean_capabilities();
+    let (unknown, advertised) = ("RFC 5492 §3: what is not known is ignored", "RFC 5492 §4");
+    vec![
+        case("100 unknown capabilities", unknown, {
+            extended(255, u16::try_from(many.len()).expect("under 400"), &many)
+        }),
+        case("all capabilities twice", advertised, beside(&again)),
+        case("no parameters at all", "RFC 4271 §4.2", Open::with(&[0])),
+        case("an unknown family beside ours", "RFC 4760 §8", beside(&odd_family)),
+        case("ORF entries that lie about their number", unknown, beside(&orf_lies)),
+        case("an FQDN that lies about its length", unknown, beside(&fqdn_lies)),
+        case("extended form", "RFC 9072 §2", extended(255, length, &parameter)),
+        case("extended form, another plain length", "RFC 9072 §2", extended(1, length, &parameter)),
+        case("our own router ID, from another AS", "RFC 6286 §2.1: unique within an AS", {
+            Open { router_id: [10, 255, 1, 1], ..Open::clean() }.encode()
+        }),
+        case("hold time 0", "RFC 4271 §4.2", Open { hold_time: 0, ..Open::clean() }.encode()),
+    ]
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn wrong_opens_are_answered_and_odd_ones_accepted() -> Result<()> {
+    let stage = Stage::start()?;
+    for cases in [wrong_fields(), wrong_parameters(), malformed(), odd()] {
+        case::run(&stage, State::OpenSent, &cases)?;
+    }
+    Ok(())
+}
