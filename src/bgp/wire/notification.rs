@@ -154,7 +154,7 @@ impl Notification {
     }
 
     /// The shutdown communication of an Administrative Shutdown or Reset (RFC 9003 §2), fit for
-    /// a log: what is not printable is replaced.
+    /// a log: what a terminal would not just print is replaced.
     #[must_use]
     pub fn shutdown_communication(&self) -> Option<String> {
         if self.code != Self::CEASE || !matches!(self.subcode, 2 | 4) {
@@ -164,10 +164,16 @@ impl Notification {
         let text = text.get(..usize::from(*length))?;
         let text: String = String::from_utf8_lossy(text)
             .chars()
-            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .map(|c| if c.is_control() || moves_text(c) { '\u{fffd}' } else { c })
             .collect();
         (!text.is_empty()).then_some(text)
     }
+}
+
+/// Whether a character breaks the line or has the rest of it shown in another order (RFC 9003 §6
+/// warns of what Unicode can do).
+fn moves_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Display for Notification {

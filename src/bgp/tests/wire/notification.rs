@@ -40,6 +40,8 @@ fn a_shutdown_communication_is_shown_without_what_could_harm_a_terminal() {
         (6, 4, b"\x05hello".to_vec(), Some("hello")),
         // ESC, a newline, C1, DEL
         (6, 2, "\x07a\x1b\nb\u{9b}\x7f".into(), Some("a\u{fffd}\u{fffd}b\u{fffd}\u{fffd}")),
+        // A line separator, right-to-left override, an isolate
+        (6, 2, "\x0aa\u{2028}\u{202e}\u{2066}".into(), Some("a\u{fffd}\u{fffd}\u{fffd}")),
         (6, 2, b"\x03a\xffb".to_vec(), Some("a\u{fffd}b")), // no UTF-8
         (6, 2, b"\x02hello".to_vec(), Some("he")), // what is behind its length does not count
         (6, 2, b"\x06hello".to_vec(), None),       // longer than the message
