@@ -3,7 +3,7 @@
 //!
 //! A [`Peer`] outlives its connections. It owns at most one that we opened and one that the peer
 //! opened, and the [`AdjRibOut`] that whichever is Established feeds from.
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::down::{ConnectError, DownReason};
 use super::pair::{Pair, Role, Serial, Slot};
 use super::retry::Retry;
 use super::transport::Transport;
-use super::wire::{Defect, Notification};
+use super::wire::{Defect, Notification, Update};
 use crate::route::NextHops;
 
 /// Octets to hand to the writer at a time.
@@ -65,7 +65,7 @@ pub enum Event {
     Down(DownReason),
     /// An attempt failed for another reason than the one before
     Failed(DownReason),
-    /// The peer sent an UPDATE that was partly wrong (RFC 7606)
+    /// The peer sent an UPDATE that was wrong in ways (RFC 7606) that are new in this session
     Defects(Vec<Defect>),
     /// Changes reached the socket; for each, the time since it was decided
     Sent(Vec<Duration>),
@@ -108,6 +108,8 @@ pub struct Peer {
     last_failure: Option<(DownReason, Instant)>,
     /// The failure that was told last, so that repetitions are not
     told: Option<DownReason>,
+    /// Of this session: there can be a thousand in one message, and a million messages
+    told_defects: BTreeSet<Defect>,
     counters: Counters,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -136,6 +138,7 @@ impl Peer {
             last_down: None,
             last_failure: None,
             told: None,
+            told_defects: BTreeSet::new(),
             counters: Counters::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -334,16 +337,21 @@ impl Peer {
             match event {
                 connection::Event::Opened => self.resolve_collision(now),
                 connection::Event::Established => self.handle_established(role, now),
-                connection::Event::Received(update) => {
-                    self.counters.received_prefixes += update.announced.len() as u64;
-                    if !update.defects.is_empty() {
-                        self.counters.defective_updates += 1;
-                        self.events.push_back(Event::Defects(update.defects));
-                    }
-                }
+                connection::Event::Received(update) => self.handle_update(update),
                 connection::Event::Refresh(family) => self.rib.refresh(family, now),
                 connection::Event::Down(reason) => self.handle_down(role, reason, now),
             }
+        }
+    }
+
+    fn handle_update(&mut self, update: Update) {
+        self.counters.received_prefixes += update.announced.len() as u64;
+        self.counters.defective_updates += u64::from(!update.defects.is_empty());
+        let told = &mut self.told_defects;
+        let new = update.defects.into_iter().filter(|defect| told.insert(defect.clone()));
+        let new: Vec<_> = new.collect();
+        if !new.is_empty() {
+            self.events.push_back(Event::Defects(new));
         }
     }
 
@@ -369,6 +377,7 @@ impl Peer {
         self.since = now;
         self.told = None;
         self.last_failure = None;
+        self.told_defects.clear();
         self.counters.established += 1;
         self.events.push_back(Event::Established(session));
     }

@@ -993,4 +993,32 @@ mod looks {
         let counters = Counters { established: 1, received_prefixes: 5, defective_updates: 2 };
         assert_eq!(scene.peer.counters(), counters);
     }
+    #[test]
+    fn a_defect_that_repeats_is_counted_each_time_and_told_once_a_session() {
+        let (mut scene, serial) = Scene::established();
+        let unknown = attribute(0x40, 200, &[]).repeat(1000);
+        let wrong = message(UPDATE, &update(&[], &[mandatory(), unknown].concat(), &[8, 11]));
+        let told = |scene: &mut Scene| -> Vec<Vec<String>> {
+            let told = scene.events().into_iter().map(|event| {
+                let Event::Defects(defects) = event else { panic!("{event:?}") };
+                defects.iter().map(ToString::to_string).collect()
+            });
+            told.collect()
+        };
+        let once = [["attribute 200: well-known but unknown"]];
+        scene.hear(serial, &[wrong.clone(), wrong.clone()].concat());
+        assert_eq!(told(&mut scene), once);
+        scene.hear(serial, &wrong);
+        assert_eq!(told(&mut scene), [[""; 0]; 0]);
+        assert_eq!(scene.peer.counters().defective_updates, 3);
+
+        scene.hear(serial, &Notification::cease(2).encode());
+        scene.actions();
+        scene.events();
+        let (_, next) = scene.next_attempt();
+        scene.connect(next);
+        scene.come_up(next);
+        scene.hear(next, &wrong);
+        assert_eq!(told(&mut scene), once);
+    }
 }

@@ -37,7 +37,7 @@ pub struct Update {
 }
 
 /// Something wrong in an UPDATE that does not end the session.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, thiserror::Error)]
 #[error("{attribute}: {what}")]
 pub struct Defect {
     /// The attribute's name, or its number
