@@ -1,1 +1,163 @@
-//! todo
+//! Too much of everything: messages, routes, defects, connections. Neither memory nor log grow
+//! with it.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Socket, Type};
+use vipcast_lab::resources::Usage;
+
+use super::connection::{Connection, State};
+use super::message::{
+    PREFIX, WELL_KNOWN, as_path, attribute, keepalive, mandatory, message, next_hop, refresh,
+    update,
+};
+use super::stage::Stage;
+
+/// In MiB. Less than what any of the floods would take if it were kept.
+const FLAT: f64 = 4.0;
+
+/// Sends octets without reading what comes back, which another thread throws away meanwhile.
+fn pour(connection: &mut Connection, octets: &[u8]) -> Result<()> {
+    let mut reader = connection.stream.try_clone()?;
+    let _ = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    connection.stream.write_all(octets).context("the daemon does not read")
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn bursts_of_messages_are_taken() -> Result<()> {
+    let stage = Stage::start()?;
+    let empty = update(&[], &[], &[]);
+    let unknown_family = message(super::message::REFRESH, &[0, 25, 0, 70]);
+    for (name, burst) in [
+        ("2000 KEEPALIVEs", keepalive().repeat(2000)),
+        ("200 empty UPDATEs", empty.repeat(200)),
+        ("100 ROUTE-REFRESHs", refresh().repeat(100)),
+        ("100 ROUTE-REFRESHs of a family nobody has", unknown_family.repeat(100)),
+    ] {
+        let run = || -> Result<()> {
+            let mut connection = stage.connect_to(State::Established)?;
+            connection.send(&burst)?;
+            connection.prove_established()?;
+            connection.finish()?;
+            stage.check()
+        };
+        run().context(name)?;
+    }
+    Ok(())
+}
+
+/// UPDATEs with 500 prefixes each, all different.
+fn prefixes(updates: std::ops::Range<u32>) -> Vec<u8> {
+    let nlri = |number: u32| -> Vec<u8> {
+        let [_, a, b, c] = number.to_be_bytes();
+        vec![32, 20 + a, b, c, 1]
+    };
+    updates
+        .flat_map(|update_number| {
+            let first = update_number * 500;
+            let all: Vec<u8> = (first..first + 500).flat_map(nlri).collect();
+            update(&[], &mandatory(), &all)
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn half_a_million_prefixes_are_counted_and_not_kept() -> Result<()> {
+    let stage = Stage::start()?;
+    let mut connection = stage.connect_to(State::Established)?;
+    let counted = |all: u64| {
+        stage.wait_status(&format!("{all} prefixes are counted"), |status| {
+            super::stage::peer(status, super::stage::HOSTILE)["prefixes-received"] == all
+        })
+    };
+    // The first tenth brings all buffers to their size.
+    connection.send(&prefixes(0..100))?;
+    counted(50_000)?;
+    let before = Usage::of(stage.pid())?.private_dirty;
+    connection.send(&prefixes(100..1000))?;
+    counted(500_000)?;
+    let after = Usage::of(stage.pid())?.private_dirty;
+    ensure!(after < before + FLAT, "{before} MiB grew to {after} MiB");
+    connection.prove_established()?;
+    connection.finish()?;
+    stage.check()
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn refreshes_that_nobody_reads_the_answers_to_are_coalesced() -> Result<()> {
+    let stage = Stage::start()?;
+    let mut connection = stage.connect_to(State::Established)?;
+    let before = Usage::of(stage.pid())?.private_dirty;
+    let requests = refresh().repeat(1000);
+    for _ in 0..100 {
+        connection.send(&requests)?;
+    }
+    connection.prove_established()?;
+    let after = Usage::of(stage.pid())?.private_dirty;
+    ensure!(after < before + FLAT, "{before} MiB grew to {after} MiB");
+    connection.finish()?;
+    stage.check()
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn defects_that_repeat_do_not_fill_the_log() -> Result<()> {
+    let stage = Stage::start()?;
+    let mut connection = stage.connect_to(State::Established)?;
+    let mark = stage.mark()?;
+    let bad = [attribute(WELL_KNOWN, 1, &[3]), as_path(), next_hop()].concat();
+    let unknown: Vec<u8> = attribute(WELL_KNOWN, 200, &[]).repeat(1000);
+    let burst = [update(&[], &bad, PREFIX), update(&[], &unknown, PREFIX)].concat().repeat(500);
+    connection.send(&burst)?;
+    connection.prove_established()?;
+    connection.finish()?;
+    stage.wait_logged(mark, &["ORIGIN: malformed"])?;
+    stage.wait_logged(mark, &["attribute 200: well-known but unknown"])?;
+    let log = stage.log_since(mark)?;
+    ensure!(log.len() < 10_000, "{} octets of log for two defects", log.len());
+    ensure!(stage.status()?["defective-updates"] == 1000, "each of them is counted");
+    stage.check()
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn junk_without_end_is_answered_once() -> Result<()> {
+    let stage = Stage::start()?;
+    for state in State::ALL {
+        let mark = stage.mark()?;
+        let mut connection = stage.connect_to(state)?;
+        // The daemon closes while this is on its way.
+        let _ = pour(&mut connection, &[0x5a; 4 << 20]);
+        stage.wait_named(mark, &["the marker", "(1/1)"])?;
+        drop(connection);
+        stage.check().with_context(|| format!("{state:?}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn silent_connections_take_nothing_from_anybody() -> Result<()> {
+    let stage = Stage::start()?;
+    let to = SocketAddr::new(stage.address().into(), 179);
+    let open = stage.namespace().enter(|| -> Result<Vec<Socket>> {
+        let dial = |_| -> Result<Socket> {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+            // It is under way when this returns, which is said by an error.
+            let _ = socket.connect(&to.into());
+            Ok(socket)
+        };
+        (0..500).map(dial).collect()
+    })??;
+    stage.check_unharmed()?;
+    drop(open);
+    stage.check()?;
+    let log = stage.log_since(0)?;
+    ensure!(!log.contains("check healthz is down"), "{log}");
+    Ok(())
+}
