@@ -2,10 +2,9 @@
 //! with it.
 
 use std::io::Write;
-use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 use vipcast_lab::resources::Usage;
 
 use super::connection::{Connection, State};
@@ -144,16 +143,7 @@ fn junk_without_end_is_answered_once() -> Result<()> {
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn silent_connections_take_nothing_from_anybody() -> Result<()> {
     let stage = Stage::start()?;
-    let to = SocketAddr::new(stage.address().into(), 179);
-    let open = stage.namespace().enter(|| -> Result<Vec<Socket>> {
-        let dial = |_| -> Result<Socket> {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
-            // It is under way when this returns, which is said by an error.
-            let _ = socket.connect(&to.into());
-            Ok(socket)
-        };
-        (0..500).map(dial).collect()
-    })??;
+    let open: Vec<Socket> = (0..500).map(|_| stage.dial()).collect::<Result<_>>()?;
     stage.check_unharmed()?;
     drop(open);
     stage.check()?;

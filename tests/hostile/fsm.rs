@@ -12,7 +12,7 @@ use super::connection::{Connection, State};
 use super::message::{
     KEEPALIVE, OPEN, Open, PREFIX, REFRESH, UPDATE, header, keepalive, mandatory, refresh, update,
 };
-use super::stage::Stage;
+use super::stage::{Dialer, Stage};
 
 /// A message that is right, at the wrong time.
 fn unexpected(state: State) -> Vec<Case> {
@@ -119,8 +119,8 @@ fn connections_may_end_in_every_state() -> Result<()> {
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn silence_in_every_state_ends_with_the_hold_timer() -> Result<()> {
-    let stage = Stage::start_with(super::stage::Dialer::Hostile, &|text| {
-        text.replace("hold-time = \"300s\"", "hold-time = \"3s\"")
+    let stage = Stage::start_with(Dialer::Hostile, |_, text| {
+        Ok(text.replace("hold-time = \"300s\"", "hold-time = \"3s\""))
     })?;
     for state in State::ALL {
         let run = || -> Result<()> {
@@ -157,7 +157,7 @@ fn who_is_not_configured_is_not_spoken_with() -> Result<()> {
     let stage = Stage::start()?;
     let mut session = stage.connect_to(State::Established)?;
     let strangers: [&Namespace; 2] =
-        [&stage.fabric.client.namespace(), &stage.fabric.host(1).namespace];
+        [stage.fabric.client.namespace(), &stage.fabric.host(1).namespace];
     for stranger in strangers {
         let mut connection = stage.connect_from(stranger)?;
         // It may be closed before, or while, this comes.

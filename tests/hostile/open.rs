@@ -1,13 +1,11 @@
 //! OPENs (RFC 4271 §6.2, RFC 5492, RFC 6286, RFC 6793, RFC 7607, RFC 9072), wrong and odd.
 
-use anyhow::Result;
-use vipcast_lab::wait;
+use anyhow::{Result, ensure};
 
-use super::BOUND;
 use super::case::{self, Case};
-use super::connection::{Connection, State};
+use super::connection::State;
 use super::message::{Open, capabilities, clean_capabilities, four_octet_asn};
-use super::stage::Stage;
+use super::stage::{Dialer, Stage};
 
 /// A capability of this code and value.
 fn capability(code: u8, value: &[u8]) -> Vec<u8> {
@@ -199,4 +197,28 @@ fn wrong_opens_are_answered_and_odd_ones_accepted() -> Result<()> {
         case::run(&stage, State::OpenSent, &cases)?;
     }
     Ok(())
+}
+
+/// RFC 6286 §2.2: within an AS a router ID belongs to one speaker.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn our_own_router_id_from_our_own_as_is_refused() -> Result<()> {
+    let mut external = String::new();
+    let stage = Stage::start_with(Dialer::Hostile, |_, text| {
+        external.clone_from(&text);
+        Ok(text.replacen("remote-asn = 65000", "remote-asn = 65100", 1))
+    })?;
+    let twin = Open {
+        asn: 65100,
+        router_id: stage.fabric.host(1).router_id.octets(),
+        parameters: capabilities(&four_octet_asn(65100)),
+        ..Open::clean()
+    };
+    let mut connection = stage.connect_to(State::OpenSent)?;
+    connection.send(&twin.encode())?;
+    ensure!(connection.wait_for_end()? == Some(vec![2, 3]));
+    stage.wait_named(0, &["10.255.1.1 is also ours", "(2/3)"])?;
+    stage.daemon.write_configuration(&external)?;
+    stage.daemon.reload()?;
+    stage.check()
 }

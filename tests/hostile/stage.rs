@@ -2,10 +2,12 @@
 //! BIRD (tor2) that must not notice anything.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use vipcast_lab::configuration::{POOLS, WEB, peers};
 use vipcast_lab::daemon::Daemon;
 use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, vip};
@@ -42,11 +44,19 @@ pub(crate) enum Dialer {
 impl Stage {
     /// The daemon listens for the hostile router.
     pub(crate) fn start() -> Result<Self> {
-        Self::start_with(Dialer::Hostile, &|text| text)
+        Self::start_with(Dialer::Hostile, |_, text| Ok(text))
+    }
+
+    /// The daemon connects to the hostile router.
+    pub(crate) fn start_dialing() -> Result<Self> {
+        Self::start_with(Dialer::Daemon, |_, text| Ok(text))
     }
 
     /// With this change to the configuration.
-    pub(crate) fn start_with(dialer: Dialer, change: &dyn Fn(String) -> String) -> Result<Self> {
+    pub(crate) fn start_with(
+        dialer: Dialer,
+        change: impl FnOnce(&Fabric, String) -> Result<String>,
+    ) -> Result<Self> {
         let tors = vec![TorConfig::new(Kind::Bird), TorConfig::new(Kind::Bird)];
         let mut fabric = Fabric::start(&FabricConfig { hosts: 1, tors })?;
         fabric.tor_mut(1).router.stop()?;
@@ -64,7 +74,7 @@ impl Stage {
             + &format!("\n[metrics]\nlisten = \"{METRICS}\"\n");
         let binaries = std::path::Path::new(env!("CARGO_BIN_EXE_vipcastd"));
         let binaries = binaries.parent().context("no folder of binaries")?;
-        let daemon = Daemon::start(fabric.host(1), binaries, &change(text))?;
+        let daemon = Daemon::start(fabric.host(1), binaries, &change(&fabric, text)?)?;
         let pid = daemon.process()?.pid();
         fabric.tor(2).router.wait_established("host1", BOUND)?;
         fabric.tor(2).routes.wait_for_count(vip(5)[0], BOUND, 1)?;
@@ -94,9 +104,8 @@ impl Stage {
     }
 
     pub(crate) fn connect_from(&self, namespace: &Namespace) -> Result<Connection> {
-        let to = SocketAddr::new(self.address().into(), 179);
         let stream = wait::until("the daemon listens", BOUND, || {
-            Ok(namespace.enter(|| TcpStream::connect(to))?.ok())
+            Ok(namespace.enter(|| TcpStream::connect(self.listener()))?.ok())
         });
         Connection::new(stream?)
     }
@@ -108,17 +117,78 @@ impl Stage {
         Ok(connection)
     }
 
+    /// As [`connect`](Self::connect), with a receive window of a few hundred octets.
+    pub(crate) fn connect_narrow(&self) -> Result<Connection> {
+        let socket = self.socket()?;
+        socket.set_recv_buffer_size(1)?; // the kernel makes it the least there is
+        socket.connect(&self.listener().into())?;
+        Connection::new(socket.into())
+    }
+
+    /// Asks for a connection that may never come about, and does not wait for it.
+    pub(crate) fn dial(&self) -> Result<Socket> {
+        let socket = self.socket()?;
+        socket.set_nonblocking(true)?;
+        // It is under way when this returns, which is said by an error.
+        let _ = socket.connect(&self.listener().into());
+        Ok(socket)
+    }
+
+    fn socket(&self) -> Result<Socket> {
+        let socket = self.namespace().enter(|| Socket::new(Domain::IPV4, Type::STREAM, None))?;
+        socket.context("no socket")
+    }
+
+    /// Where the daemon listens.
+    fn listener(&self) -> SocketAddr {
+        SocketAddr::new(self.address().into(), 179)
+    }
+
+    /// Waits until the daemon's kernel has octets for the hostile router that it cannot send.
+    pub(crate) fn wait_stuck(&self) -> Result<()> {
+        let to = format!("dst {}", self.fabric.host(1).far_end(1).ipv4);
+        wait::until_true("the window is closed", BOUND, || {
+            let shown = self.fabric.host(1).namespace.run("ss", ["-Htno", &to])?;
+            Ok(shown.contains("timer:(persist"))
+        })
+    }
+
     /// The hostile router listens.
     pub(crate) fn listen(&self) -> Result<TcpListener> {
         let at = SocketAddr::new(self.fabric.host(1).far_end(1).ipv4.into(), 179);
-        self.namespace().enter(|| TcpListener::bind(at))?.context("cannot listen")
+        let listener = self.namespace().enter(|| TcpListener::bind(at))?;
+        let listener = listener.context("cannot listen")?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// A connection that has come in, if one has.
+    pub(crate) fn try_accept(listener: &TcpListener) -> Result<Option<Connection>> {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false)?;
+                Connection::new(stream).map(Some)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error).context("cannot accept"),
+        }
+    }
+
+    /// The daemon connects.
+    pub(crate) fn accept(listener: &TcpListener) -> Result<Connection> {
+        wait::until("the daemon connects", BOUND, || Self::try_accept(listener))
     }
 
     /// What ends every case: nobody was harmed, and a clean session comes up with the routes.
     pub(crate) fn check(&self) -> Result<()> {
         self.check_unharmed()?;
-        let clean = self.connect_to(State::Established).context("the next clean session");
-        clean?.finish().context("the end of the clean session")
+        Self::check_clean(self.connect()?)
+    }
+
+    /// On this connection a clean session comes up and gets the routes.
+    pub(crate) fn check_clean(mut connection: Connection) -> Result<()> {
+        connection.proceed_to(State::Established).context("the next clean session")?;
+        connection.finish().context("the end of the clean session")
     }
 
     /// The daemon runs, and BIRD has the session it had and its route.

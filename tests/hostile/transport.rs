@@ -1,1 +1,179 @@
-//! todo
+//! TCP that does not do what it should, while the daemon is the one that connects: silence, closed
+//! windows, passwords, refusals; and a router that makes the same mistake again and again.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use vipcast_lab::fabric::{Fabric, vip};
+use vipcast_lab::wait;
+
+use super::BOUND;
+use super::connection::{Connection, State};
+use super::message::{KEEPALIVE, OPEN, Open, header, keepalive};
+use super::stage::{Dialer, HOSTILE, Stage, peer};
+
+/// More VIPs than fit through a small window when the session comes up.
+fn with_many(text: &str) -> String {
+    let vip = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        format!("\"198.19.{high}.{low}\"")
+    };
+    let vips: Vec<String> = (0..2000).map(vip).collect();
+    let service = format!(
+        "\n[pool.many]\naddresses = [\"198.19.0.0/16\"]\n\n[service.many]\n\
+         interface = \"none\"\nvips = [{}]\ncheck.c.tcp = \"127.0.0.1:80\"\n",
+        vips.join(", ")
+    );
+    text.replace("pools = [\"anycast\"]", "pools = [\"anycast\", \"many\"]") + &service
+}
+
+/// A router that says it is there, and reads nothing, once the session is up.
+fn stop_reading(stage: &Stage) -> Result<Connection> {
+    let mut connection = stage.connect_narrow()?;
+    connection.wait_for(OPEN)?;
+    connection.open(&Open::clean().encode())?;
+    connection.send(&keepalive())?;
+    Ok(connection)
+}
+
+fn is_established(status: &Value) -> bool {
+    peer(status, HOSTILE)["established"] == true
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_that_does_not_read_holds_up_no_withdrawal_to_another() -> Result<()> {
+    let stage = Stage::start_with(Dialer::Hostile, |_, text| Ok(with_many(&text)))?;
+    let stuck = stop_reading(&stage)?;
+    stage.wait_status("the session is up", is_established)?;
+    stage.wait_stuck()?;
+    let nginx = &stage.fabric.host(1).nginx;
+    nginx.set_health("/healthz", false)?;
+    stage.fabric.tor(2).routes.wait_for_count(vip(5)[0], BOUND, 0)?;
+    ensure!(is_established(&stage.daemon.status()?), "the other session ended first");
+    nginx.set_health("/healthz", true)?;
+    stage.fabric.tor(2).routes.wait_for_count(vip(5)[0], BOUND, 1)?;
+    stuck.reset()?;
+    stage.wait_named(0, &["connection lost"])?;
+    stage.check()
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn tcp_gives_up_on_a_router_that_does_not_read() -> Result<()> {
+    let stage = Stage::start_with(Dialer::Hostile, |_, text| {
+        Ok(with_many(&text).replace("hold-time = \"300s\"", "hold-time = \"9s\""))
+    })?;
+    let stuck = stop_reading(&stage)?;
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| -> Result<()> {
+        // The hold timer is kept satisfied, so that it is TCP that gives up. No more often than
+        // routers do: an ACK every 200 ms keeps the kernel from ever probing the window.
+        let mut speaker = stuck.stream.try_clone()?;
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) && speaker.write_all(&keepalive()).is_ok() {
+                thread::sleep(Duration::from_secs(1));
+            }
+            drop(speaker);
+        });
+        let named = stage.wait_named(0, &["connection lost", "timed out"]);
+        ended.store(true, Ordering::Relaxed);
+        named
+    })?;
+    stage.check()
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_that_never_learns_is_asked_ever_more_rarely() -> Result<()> {
+    let stage = Stage::start_dialing()?;
+    let listener = stage.listen()?;
+    let mut connection = Stage::accept(&listener)?;
+    for round in 0..3 {
+        let (mark, mistake) = (stage.mark()?, Instant::now());
+        connection.proceed_to(State::Established)?;
+        connection.send(&header(0, KEEPALIVE))?;
+        ensure!(connection.wait_for_end()? == Some(vec![1, 2, 0, 0]));
+        drop(connection);
+        stage.wait_named(mark, &["a message of 0 octets", "(1/2)"])?;
+        stage.check_unharmed()?;
+        connection = Stage::accept(&listener)?;
+        // RFC 4271 §8.1.1, DampPeerOscillations: doubled each time, less jitter of a quarter.
+        let least = Duration::from_millis(750) * 2_u32.pow(round);
+        let waited = mistake.elapsed();
+        ensure!(waited >= least, "round {round}: asked again after {waited:?}");
+    }
+    Stage::check_clean(connection)
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_port_that_refuses_is_named() -> Result<()> {
+    let stage = Stage::start_dialing()?;
+    stage.wait_named(0, &["10.1.1.0 port 179 refused the connection", "no BGP speaker"])?;
+    stage.check_unharmed()?;
+    Stage::check_clean(Stage::accept(&stage.listen()?)?)
+}
+
+/// The hostile router's segments must be signed.
+fn with_password(fabric: &Fabric, text: String) -> Result<String> {
+    let key = fabric.host(1).namespace.directory().join("key");
+    std::fs::write(&key, "sesame\n")?;
+    let hold_time = "hold-time = \"300s\"";
+    Ok(text.replace(hold_time, &format!("{hold_time}\npassword-file = {key:?}")))
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_without_our_password_is_named() -> Result<()> {
+    let stage = Stage::start_with(Dialer::Daemon, with_password)?;
+    let listener = stage.listen()?;
+    stage.wait_named(0, &["no answer from 10.1.1.0", "the TCP MD5 password differs"])?;
+    ensure!(Stage::try_accept(&listener)?.is_none(), "it was spoken with, without a password");
+    stage.check_unharmed()?;
+    // Without the password in the configuration, the same router is as good as any.
+    let text = std::fs::read_to_string(stage.daemon.configuration_file())?;
+    let without = text.lines().filter(|line| !line.starts_with("password-file"));
+    stage.daemon.write_configuration(&without.collect::<Vec<_>>().join("\n"))?;
+    stage.daemon.reload()?;
+    Stage::check_clean(Stage::accept(&listener)?)
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn an_unsigned_connection_does_not_get_past_the_password() -> Result<()> {
+    let stage = Stage::start_with(Dialer::Hostile, with_password)?;
+    let dropped = || -> Result<u64> {
+        let text = stage.fabric.host(1).namespace.run("nstat", ["-asz", "TcpExtTCPMD5NotFound"])?;
+        let count = text.lines().find_map(|line| line.strip_prefix("TcpExtTCPMD5NotFound"));
+        let count = count.and_then(|line| line.split_whitespace().next()).context(text.clone())?;
+        count.parse().context(text.clone())
+    };
+    let socket = stage.dial()?;
+    wait::until_true(
+        "the kernel drops it for its missing signature",
+        BOUND,
+        || Ok(dropped()? > 0),
+    )?;
+    drop(socket);
+    stage.check_unharmed()
+}
+
+/// Accepted, and then not a word: RFC 4271 §8.2.2, the hold timer of OpenSent.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_that_accepts_and_stays_silent_is_given_up() -> Result<()> {
+    let stage = Stage::start_with(Dialer::Daemon, |_, text| {
+        Ok(text.replace("hold-time = \"300s\"", "hold-time = \"3s\""))
+    })?;
+    let listener = stage.listen()?;
+    let last = Stage::accept(&listener)?.wait_for_end()?;
+    ensure!(last == Some(vec![4, 0]), "{last:?}");
+    stage.wait_named(0, &["hold timer expired: nothing heard for 3s"])?;
+    stage.check_unharmed()?;
+    Stage::check_clean(Stage::accept(&listener)?)
+}
