@@ -10,7 +10,7 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use vipcast_lab::configuration::{POOLS, WEB, peers};
 use vipcast_lab::daemon::Daemon;
-use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, vip};
+use vipcast_lab::fabric::{CLIENT_IPV4, Fabric, FabricConfig, TorConfig, vip};
 use vipcast_lab::netns::Namespace;
 use vipcast_lab::router::Kind;
 use vipcast_lab::wait;
@@ -60,6 +60,10 @@ impl Stage {
         let tors = vec![TorConfig::new(Kind::Bird), TorConfig::new(Kind::Bird)];
         let mut fabric = Fabric::start(&FabricConfig { hosts: 1, tors })?;
         fabric.tor_mut(1).router.stop()?;
+        // Only the hostile router knows the way to its cable.
+        let (to, via) = (fabric.host(1).end(1).ipv4, "10.1.100.0");
+        let client = fabric.client.namespace();
+        client.ip(&format!("route add {to} via {via} src {CLIENT_IPV4}"))?;
         let keys = match dialer {
             Dialer::Daemon => "connect-retry-time = \"1s\"",
             Dialer::Hostile => "passive = true",
@@ -253,11 +257,15 @@ impl Stage {
 
     /// One of the daemon's counters, by its name and labels.
     pub(crate) fn metric(&self, name: &str) -> Result<u64> {
-        let url = format!("{METRICS}/metrics");
-        let text = self.fabric.host(1).namespace.run("curl", ["-sS", &url])?;
+        let text = self.metrics()?;
         let mut lines = text.lines();
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.with_context(|| format!("no {name} in {text}"))?.parse().context(text)
+        value.with_context(|| format!("no {name} in {text}"))?.parse().context("no number")
+    }
+
+    pub(crate) fn metrics(&self) -> Result<String> {
+        let url = format!("{METRICS}/metrics");
+        self.fabric.host(1).namespace.run("curl", ["-sS", &url])
     }
 }
 
