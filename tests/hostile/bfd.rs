@@ -46,7 +46,7 @@ fn with(mut packet: Vec<u8>, changes: &[(usize, u8)]) -> Vec<u8> {
 
 /// Who sends it.
 #[derive(Clone, Copy)]
-enum From {
+enum Sender {
     Hostile,
     /// BIRD's machine and address, another port
     Bird,
@@ -57,7 +57,7 @@ enum From {
 struct Attack {
     name: &'static str,
     rfc: &'static str,
-    from: From,
+    from: Sender,
     ttl: u32,
     port: u16,
     packet: Vec<u8>,
@@ -66,7 +66,7 @@ struct Attack {
 }
 
 /// What a packet alone gives away, whoever sends it.
-fn malformed(from: From, session: u32) -> Vec<Attack> {
+fn malformed(from: Sender, session: u32) -> Vec<Attack> {
     let up = || control(UP, session);
     let rows = [
         ("23 octets", up()[..23].to_vec(), "length"),
@@ -100,75 +100,50 @@ fn malformed(from: From, session: u32) -> Vec<Attack> {
     rows.into_iter().map(attack).collect()
 }
 
-/// Packets that are right in themselves, and would take a session down if they were believed.
+/// Packets that are right in themselves, and would take a session down if they were believed: all
+/// say Down.
 fn forged(own: u32, birds: u32) -> Vec<Attack> {
+    use Sender::{Bird, Client, Hostile};
+    let (near, far) = (SINGLE_HOP, MULTIHOP);
+    let (hop, hops, any) = ("RFC 5881 §5", "RFC 5883 §5", "RFC 5880 §6.8.6");
+    let (ttl, source, unknown) = ("ttl", "wrong-source", "unknown-session");
     let authenticated =
         [with(control(DOWN, own), &[(1, DOWN << 6 | AUTHENTICATION), (3, 28)]), vec![1, 4, 1, 0]];
-    let (hop, far, any) = ("RFC 5881 §5", "RFC 5883 §5", "RFC 5880 §6.8.6");
-    let own_down = || control(DOWN, own);
-    let birds_down = || control(DOWN, birds);
-    let attack = |name, rfc, from, (ttl, port), packet, reason| Attack {
+    let authenticated = Attack {
+        name: "authentication that nobody asked for",
+        rfc: any,
+        from: Hostile,
+        ttl: 255,
+        port: SINGLE_HOP,
+        packet: authenticated.concat(),
+        reason: "authentication",
+    };
+    let rows = [
+        ("from 1 hop away", hop, Hostile, 254, near, own, ttl),
+        ("with TTL 1", hop, Hostile, 1, near, own, ttl),
+        ("BIRD's, from 1 hop away", hop, Bird, 254, near, birds, ttl),
+        ("BIRD's, from 1 hop away, without discriminator", hop, Bird, 254, near, 0, ttl),
+        ("for BIRD's session", any, Hostile, 255, near, birds, source),
+        ("a stranger's, for BIRD's session", any, Client, 255, near, birds, source),
+        ("a stranger's, without discriminator", any, Client, 255, near, 0, unknown),
+        ("BIRD's, on port 4784", hops, Bird, 64, far, birds, source),
+        ("on port 4784", hops, Hostile, 255, far, own, source),
+        ("on port 4784, for BIRD's session", hops, Client, 255, far, birds, source),
+        ("on port 4784, from too far away", hops, Client, 200, far, 0, ttl),
+    ];
+    let attack = |(name, rfc, from, ttl, port, session, reason)| Attack {
         name,
         rfc,
         from,
         ttl,
         port,
-        packet,
+        packet: control(DOWN, session),
         reason,
     };
-    let (near, stale) = ((255, SINGLE_HOP), (254, SINGLE_HOP));
-    vec![
-        attack("Down from 1 hop away", hop, From::Hostile, stale, own_down(), "ttl"),
-        attack("Down with TTL 1", hop, From::Hostile, (1, SINGLE_HOP), own_down(), "ttl"),
-        attack("BIRD's Down from 1 hop away", hop, From::Bird, stale, birds_down(), "ttl"),
-        attack("Down, 0, from 1 hop away", hop, From::Bird, stale, control(DOWN, 0), "ttl"),
-        attack("another's Down", any, From::Hostile, near, birds_down(), "wrong-source"),
-        attack("a stranger's Down", any, From::Client, near, birds_down(), "wrong-source"),
-        attack("a stranger's, 0", any, From::Client, near, control(DOWN, 0), "unknown-session"),
-        attack(
-            "BIRD's Down on port 4784",
-            far,
-            From::Bird,
-            (64, MULTIHOP),
-            birds_down(),
-            "wrong-source",
-        ),
-        attack(
-            "own Down on port 4784",
-            far,
-            From::Hostile,
-            (255, MULTIHOP),
-            own_down(),
-            "wrong-source",
-        ),
-        attack(
-            "another's on port 4784",
-            far,
-            From::Client,
-            (255, MULTIHOP),
-            birds_down(),
-            "wrong-source",
-        ),
-        attack(
-            "too many hops on port 4784",
-            far,
-            From::Client,
-            (200, MULTIHOP),
-            control(DOWN, 0),
-            "ttl",
-        ),
-        attack(
-            "unasked authentication",
-            any,
-            From::Hostile,
-            near,
-            authenticated.concat(),
-            "authentication",
-        ),
-    ]
+    rows.into_iter().map(attack).chain([authenticated]).collect()
 }
 
-impl From {
+impl Sender {
     fn machine(self, stage: &Stage) -> &Namespace {
         match self {
             Self::Hostile => stage.namespace(),
@@ -195,7 +170,7 @@ impl From {
 struct Tap(Socket);
 
 impl Tap {
-    fn start(from: From, stage: &Stage) -> Result<Self> {
+    fn start(from: Sender, stage: &Stage) -> Result<Self> {
         const IPV4: u16 = 0x0800;
         // With a protocol of its own, such a socket sees only what comes in.
         let protocol = Protocol::from(i32::from(IPV4.to_be()));
@@ -241,9 +216,9 @@ fn is_up(stage: &Stage) -> Result<bool> {
 
 /// Brings the hostile router's own session up; the daemon's discriminator.
 fn come_up(stage: &Stage) -> Result<u32> {
-    let mut tap = Tap::start(From::Hostile, stage)?;
+    let mut tap = Tap::start(Sender::Hostile, stage)?;
     let session = word(&tap.wait_for(|packet| packet[1] >> 6 == DOWN)?, 4);
-    let socket = From::Hostile.socket(stage, 255, SINGLE_HOP)?;
+    let socket = Sender::Hostile.socket(stage, 255, SINGLE_HOP)?;
     socket.send(&control(INIT, session))?;
     let up = tap.wait_for(|packet| packet[1] >> 6 == UP)?;
     ensure!(word(&up, 8) == OURS, "the daemon calls us {:x}", word(&up, 8));
@@ -254,7 +229,7 @@ fn come_up(stage: &Stage) -> Result<u32> {
 
 /// The daemon's discriminator in the session with BIRD.
 fn birds_session(stage: &Stage) -> Result<u32> {
-    let packet = Tap::start(From::Bird, stage)?.wait_for(|packet| packet[1] >> 6 == UP)?;
+    let packet = Tap::start(Sender::Bird, stage)?.wait_for(|packet| packet[1] >> 6 == UP)?;
     Ok(word(&packet, 4))
 }
 
@@ -263,7 +238,8 @@ fn birds_session(stage: &Stage) -> Result<u32> {
 fn wrong_packets_are_counted_and_dropped() -> Result<()> {
     let stage = start()?;
     let (own, birds) = (come_up(&stage)?, birds_session(&stage)?);
-    let attacks = [malformed(From::Hostile, own), malformed(From::Bird, birds), forged(own, birds)];
+    let attacks =
+        [malformed(Sender::Hostile, own), malformed(Sender::Bird, birds), forged(own, birds)];
     for attack in attacks.into_iter().flatten() {
         let run = || -> Result<()> {
             let counter =
@@ -286,7 +262,7 @@ fn odd_packets_of_the_router_change_nothing() -> Result<()> {
     let stage = start()?;
     let own = come_up(&stage)?;
     let up = || control(UP, own);
-    let socket = From::Hostile.socket(&stage, 255, SINGLE_HOP)?;
+    let socket = Sender::Hostile.socket(&stage, 255, SINGLE_HOP)?;
     for packet in [
         with(up(), &[(1, UP << 6 | FINAL)]),        // to no Poll
         with(up(), &[(1, UP << 6 | POLL | FINAL)]), // RFC 5880 §6.5 forbids both to its sender
@@ -297,7 +273,7 @@ fn odd_packets_of_the_router_change_nothing() -> Result<()> {
         socket.send(&packet)?;
     }
     // RFC 5880 §6.5: a Poll is answered, and with it all before it was read.
-    let mut tap = Tap::start(From::Hostile, &stage)?;
+    let mut tap = Tap::start(Sender::Hostile, &stage)?;
     for _ in 0..1000 {
         socket.send(&with(up(), &[(1, UP << 6 | POLL)]))?;
     }
@@ -315,10 +291,10 @@ fn a_flood_takes_no_session_down() -> Result<()> {
     let stage = start()?;
     let own = come_up(&stage)?;
     let floods = [
-        (From::Hostile.socket(&stage, 255, SINGLE_HOP)?, control(DOWN, !own)),
-        (From::Hostile.socket(&stage, 254, SINGLE_HOP)?, control(DOWN, own)),
-        (From::Client.socket(&stage, 255, SINGLE_HOP)?, vec![0xff; 24]),
-        (From::Bird.socket(&stage, 64, MULTIHOP)?, control(DOWN, 0)),
+        (Sender::Hostile.socket(&stage, 255, SINGLE_HOP)?, control(DOWN, !own)),
+        (Sender::Hostile.socket(&stage, 254, SINGLE_HOP)?, control(DOWN, own)),
+        (Sender::Client.socket(&stage, 255, SINGLE_HOP)?, vec![0xff; 24]),
+        (Sender::Bird.socket(&stage, 64, MULTIHOP)?, control(DOWN, 0)),
     ];
     thread::scope(|scope| {
         for (socket, packet) in &floods {

@@ -169,3 +169,30 @@ fn who_is_not_configured_is_not_spoken_with() -> Result<()> {
     session.finish()?;
     stage.check()
 }
+
+/// RFC 4271 §6.8: of two connections the one is kept that was opened by the higher router ID; ours
+/// is 10.255.1.1.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn parallel_opens_leave_the_right_connection() -> Result<()> {
+    let stage = Stage::start_with(Dialer::Daemon, |_, text| {
+        // A passive peer, so that the daemon listens at all.
+        let far = "\n[peer.far]\naddress = \"198.18.0.1\"\nremote-asn = 65000\npassive = true\n";
+        Ok(text + far)
+    })?;
+    let listener = stage.listen()?;
+    for (router_id, kept_is_ours) in [([10, 255, 0, 1], true), ([10, 255, 9, 9], false)] {
+        let open = Open { router_id, ..Open::clean() }.encode();
+        let (mut ours, mut theirs) = (Stage::accept(&listener)?, stage.connect()?);
+        ours.send(&open)?;
+        theirs.send(&open)?;
+        let (mut kept, mut lost) = if kept_is_ours { (ours, theirs) } else { (theirs, ours) };
+        let last = lost.wait_for_end()?;
+        ensure!(last == Some(vec![6, 7]), "{router_id:?}: {last:?}");
+        kept.wait_for(KEEPALIVE)?;
+        kept.establish()?;
+        kept.finish()?;
+        stage.check_unharmed()?;
+    }
+    Stage::check_clean(Stage::accept(&listener)?)
+}

@@ -7,13 +7,16 @@ use super::connection::State;
 use super::message::notification;
 use super::stage::Stage;
 
+/// Code, subcode and data.
+type LastWords = (u8, u8, Vec<u8>);
+
 /// Cease/Administrative Shutdown with this text, which claims to be so long.
-fn shutdown(length: u8, text: &[u8]) -> (u8, u8, Vec<u8>) {
+fn shutdown(length: u8, text: &[u8]) -> LastWords {
     (6, 2, [&[length], text].concat())
 }
 
-/// Code, subcode and data, and what the log makes of them.
-fn cases() -> Vec<((u8, u8, Vec<u8>), &'static str)> {
+/// Last words, and what the log makes of them.
+fn cases() -> Vec<(LastWords, &'static str)> {
     let text = |text: &[u8]| shutdown(u8::try_from(text.len()).expect("at most 255"), text);
     let junk: Vec<u8> = (0..4073_u16).map(|n| n.to_be_bytes()[1]).collect();
     vec![

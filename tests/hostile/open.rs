@@ -33,67 +33,27 @@ fn extended_parameter() -> Vec<u8> {
 
 fn wrong_fields() -> Vec<Case> {
     let clean = Open::clean;
-    let bad_as = "RFC 4271 §6.2: Bad Peer AS";
+    let (version, bad_as) = ("RFC 4271 §6.2: Unsupported Version Number", "RFC 4271 §6.2");
     let zero = "RFC 7607 §2: AS 0 is Bad Peer AS";
     let hold = "RFC 4271 §6.2: Unacceptable Hold Time";
-    let version = "RFC 4271 §6.2: Unsupported Version Number, the data is the version spoken";
-    let other_as = capabilities(&four_octet_asn(65001));
-    let zero_as = capabilities(&four_octet_asn(0));
-    let open = |open: Open| open.encode();
+    let case = |name, rfc, open: Open, subcode, words| {
+        Case::reset(name, rfc, open.encode(), (2, subcode), words)
+    };
+    let other_as = "the peer says AS 65001, remote-asn says 65000";
+    let four_octet = |asn| Open { parameters: capabilities(&four_octet_asn(asn)), ..clean() };
+    let two_octet = Open { asn: 65001, parameters: vec![0], ..clean() };
+    let no_id = Open { router_id: [0; 4], ..clean() };
     vec![
-        Case::reset(
-            "version 3",
-            version,
-            open(Open { version: 3, ..clean() }),
-            (2, 1),
-            "version 3",
-        )
-        .data(&[0, 4]),
-        Case::reset(
-            "version 5",
-            version,
-            open(Open { version: 5, ..clean() }),
-            (2, 1),
-            "version 5",
-        )
-        .data(&[0, 4]),
-        Case::reset(
-            "another AS in two octets, and none in four",
-            bad_as,
-            open(Open { asn: 65001, parameters: vec![0], ..clean() }),
-            (2, 2),
-            "the peer says AS 65001, remote-asn says 65000",
-        ),
-        Case::reset(
-            "another AS in four octets",
-            "RFC 6793 §4.1: the number in four octets counts",
-            Open::with(&other_as),
-            (2, 2),
-            "the peer says AS 65001, remote-asn says 65000",
-        ),
-        Case::reset("AS 0", zero, open(Open { asn: 0, ..clean() }), (2, 2), "says AS 0"),
-        Case::reset("AS 0 in four octets", zero, Open::with(&zero_as), (2, 2), "says AS 0"),
-        Case::reset(
-            "router ID 0.0.0.0",
-            "RFC 6286 §2.2: Bad BGP Identifier",
-            open(Open { router_id: [0; 4], ..clean() }),
-            (2, 3),
-            "router ID) 0.0.0.0",
-        ),
-        Case::reset(
-            "hold time 1",
-            hold,
-            open(Open { hold_time: 1, ..clean() }),
-            (2, 6),
-            "time 1 s",
-        ),
-        Case::reset(
-            "hold time 2",
-            hold,
-            open(Open { hold_time: 2, ..clean() }),
-            (2, 6),
-            "time 2 s",
-        ),
+        // The data is the version that is spoken.
+        case("version 3", version, Open { version: 3, ..clean() }, 1, "version 3").data(&[0, 4]),
+        case("version 5", version, Open { version: 5, ..clean() }, 1, "version 5").data(&[0, 4]),
+        case("another AS in two octets", bad_as, two_octet, 2, other_as),
+        case("another AS in four octets", "RFC 6793 §4.1", four_octet(65001), 2, other_as),
+        case("AS 0", zero, Open { asn: 0, ..clean() }, 2, "the peer says AS 0"),
+        case("AS 0 in four octets", zero, four_octet(0), 2, "the peer says AS 0"),
+        case("router ID 0.0.0.0", "RFC 6286 §2.2", no_id, 3, "router ID) 0.0.0.0"),
+        case("hold time 1", hold, Open { hold_time: 1, ..clean() }, 6, "hold time 1 s"),
+        case("hold time 2", hold, Open { hold_time: 2, ..clean() }, 6, "hold time 2 s"),
     ]
 }
 
