@@ -289,13 +289,8 @@ impl Connection {
         }
         let families: Vec<Family> = open.capabilities.families().collect();
         if families.is_empty() {
-            let offered = &open.capabilities.multiprotocol;
-            let offered = offered.iter().map(|(afi, safi)| format!("AFI {afi} SAFI {safi}"));
-            let offered: Vec<_> = offered.collect();
-            let text = format!(
-                "the peer offers {}, we offer IPv4 unicast and IPv6 unicast",
-                offered.join(", ")
-            );
+            let offered = name_families(&open.capabilities.multiprotocol);
+            let text = format!("the peer offers {offered}, we offer IPv4 unicast and IPv6 unicast");
             return Err(OpenError::UnsupportedCapability(text));
         }
         let hold_time = self.config.hold_time.min(Duration::from_secs(open.hold_time.into()));
@@ -370,6 +365,17 @@ impl Connection {
             _ => self.timers.stop(Timer::Keepalive),
         }
     }
+}
+
+/// Families by their numbers; hundreds fit into an OPEN, and a few into a line of the log.
+fn name_families(families: &[(u16, u8)]) -> String {
+    const NAMED: usize = 8;
+    let first = families.iter().take(NAMED);
+    let mut names: Vec<_> = first.map(|(afi, safi)| format!("AFI {afi} SAFI {safi}")).collect();
+    if let Some(more) = families.len().checked_sub(NAMED).filter(|more| *more != 0) {
+        names.push(format!("{more} more"));
+    }
+    names.join(", ")
 }
 
 /// Until the session is up, when no hold time is configured (RFC 4271 §8.2.2).

@@ -61,6 +61,10 @@ fn wrong_fields() -> Vec<Case> {
 fn wrong_parameters() -> Vec<Case> {
     let offered = [&[1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1][..]].concat();
     let none_in_common = [capability(1, &[0, 25, 0, 70]), four_octet_asn(65000)].concat();
+    let none_of_ours: Vec<u8> = (0..600_u16)
+        .map(u16::to_be_bytes)
+        .flat_map(|[high, low]| [1, 4, 1, high, 0, low])
+        .collect();
     vec![
         Case::reset(
             "EVPN alone",
@@ -68,6 +72,14 @@ fn wrong_parameters() -> Vec<Case> {
             Open::with(&capabilities(&none_in_common)),
             (2, 7),
             "no address family in common: the peer offers AFI 25 SAFI 70",
+        )
+        .data(&offered),
+        Case::reset(
+            "600 families, none of them ours",
+            "RFC 5492 §5, RFC 9072 §2",
+            extended(255, 3603, &[&[2, 14, 16], none_of_ours.as_slice()].concat()),
+            (2, 7),
+            "AFI 256 SAFI 7, 592 more, we offer",
         )
         .data(&offered),
         Case::reset(

@@ -437,6 +437,12 @@ fn the_families_of_both_are_announced() {
                   unicast and IPv6 unicast";
     let data = [four, six].concat();
     assert_eq!(refused, (detail.into(), Notification::new(2, 7, data)));
+
+    // As many as an OPEN without the extended form holds; the first eight are enough to see why.
+    let all: Vec<u8> = (100..140).flat_map(|safi| [1, 4, 0, 25, 0, safi]).collect();
+    let (detail, _) = negotiated(config(), &open_with(64500, &all)).unwrap_err();
+    assert!(detail.contains("AFI 25 SAFI 100, AFI 25 SAFI 101, "), "{detail}");
+    assert!(detail.contains("AFI 25 SAFI 107, 32 more, we offer"), "{detail}");
 }
 
 #[test]
