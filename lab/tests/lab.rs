@@ -1,9 +1,9 @@
 //! A lab leaves nothing behind, however it ends.
 
-use std::fs;
+mod traces;
+
 use std::os::unix::process::ExitStatusExt;
 use std::panic;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -17,48 +17,9 @@ use vipcast_lab::process::Process;
 use vipcast_lab::site::{Site, directory_of};
 use vipcast_lab::wait;
 
+use traces::{Traces, sessions, traces};
+
 const BOUND: Duration = Duration::from_secs(60);
-
-/// What a lab has on this machine.
-#[derive(Debug, Default, PartialEq)]
-struct Traces {
-    directory: Option<PathBuf>,
-    namespaces: Vec<String>,
-    processes: Vec<String>,
-}
-
-/// Looks for traces of a lab; `sessions` are those that its processes were started in.
-fn traces(name: &str, sessions: &[u32]) -> Result<Traces> {
-    let directory = directory_of(name)?;
-    let mut traces = Traces::default();
-    for entry in fs::read_dir("/run/netns").into_iter().flatten() {
-        let namespace = entry?.file_name().to_string_lossy().into_owned();
-        traces.namespaces.extend(namespace.starts_with(&format!("{name}-")).then_some(namespace));
-    }
-    for entry in fs::read_dir("/proc")? {
-        let path = entry?.path();
-        // It may end while it is looked at.
-        let Ok(stat) = fs::read_to_string(path.join("stat")) else { continue };
-        let command = fs::read(path.join("cmdline")).unwrap_or_default();
-        let mentioned = String::from_utf8_lossy(&command).contains(&*directory.to_string_lossy());
-        let (_, fields) = stat.rsplit_once(") ").context("odd stat")?;
-        let fields: Vec<&str> = fields.split(' ').collect();
-        // The session of one that is just ending is -1.
-        let session = fields.get(3).context("short stat")?.parse();
-        let ours = mentioned || session.is_ok_and(|session| sessions.contains(&session));
-        if ours && !matches!(fields[0], "Z" | "X") {
-            traces.processes.push(stat);
-        }
-    }
-    let being_removed = directory.with_extension("gone");
-    traces.directory = [directory, being_removed].into_iter().find(|path| path.exists());
-    Ok(traces)
-}
-
-fn sessions(name: &str) -> Vec<u32> {
-    let recorded = Site::processes(name).unwrap_or_default();
-    recorded.iter().map(|process| process.pid).collect()
-}
 
 /// A fabric with everything in it: a frozen service, a killed one whose worker lives on, a fault,
 /// traffic.
