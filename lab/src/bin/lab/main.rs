@@ -38,7 +38,9 @@ fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let verb = words.next().unwrap_or_default();
     let words: Vec<String> = words.collect();
+    let is_help = |word: &String| matches!(word.as_str(), "--help" | "-h");
     let outcome = match verb.as_str() {
+        _ if is_help(&verb) || words.iter().any(is_help) => Ok(print(&format!("{USAGE}\n"))),
         "up" => standing::Order::parse(words).map(|order| standing::up(&order)),
         "status" => standing::Order::parse(words).map(|order| standing::status(&order)),
         "down" => standing::Order::parse(words).map(|order| standing::down(&order)),
