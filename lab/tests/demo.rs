@@ -75,10 +75,10 @@ fn the_demo_shows_every_change_and_leaves_nothing() -> Result<()> {
     demo.output.read_to_string(&mut text)?;
     let status = demo.child.wait()?;
     ensure!(status.success(), "{status}:\n{text}");
-    // Without a terminal there are no colours, and nothing is too long for one.
+    // Without a terminal there are no colours; nothing is too long for the narrowest one.
     ensure!(!text.contains('\x1b'), "{text}");
     let longest = text.lines().map(|line| line.chars().count()).max();
-    ensure!(longest.is_some_and(|length| length <= 120), "{longest:?}:\n{text}");
+    ensure!(longest.is_some_and(|length| length <= 80), "{longest:?}:\n{text}");
     let lost = text.lines().filter(|line| line.starts_with("   host") && line.contains(" of "));
     ensure!(lost.count() == 5, "not five changes in the table:\n{text}");
     assert_eq!(traces(&site, &sessions)?, Traces::default());

@@ -16,14 +16,15 @@ use page::{Page, time};
 use scene::{Change, Scene};
 
 const OVERTURE: &str = "\
-vipcast, shown in network namespaces of this machine; nothing outside of them is touched.
+vipcast, shown in network namespaces of this machine; nothing else is touched.
 
              client           asks http://203.0.113.5/ 200 times a second
             /      \\
-        tor1        tor2      routers: BIRD and FRR, AS 65000; BGP with ECMP, BFD 300 ms x 3
-         | \\        / |
-       host1  host2  host3    vipcastd and nginx, AS 65100; announce 203.0.113.5 and 2001:db8:5::5
-                              while /healthz is well: asked every 200 ms, rise = 2, fall = 2";
+        tor1        tor2      routers: BIRD and FRR, AS 65000; BGP with ECMP,
+         | \\        / |       BFD 300 ms x 3
+       host1  host2  host3    vipcastd and nginx, AS 65100; announce 203.0.113.5
+                              and 2001:db8:5::5 while /healthz is well: asked
+                              every 200 ms, rise = 2, fall = 2";
 
 /// What the command line asks for.
 pub(crate) struct Order {
@@ -72,16 +73,16 @@ fn table(scene: &Scene, changes: &[Change]) -> String {
         .iter()
         .map(|tor| {
             format!(
-                "{:>14}",
+                "{:>12}",
                 format!("{} ({})", tor.namespace.short_name(), tor.router.kind().name())
             )
         })
         .collect();
-    let mut lines = vec![format!("   {:44}{routers}{:>16}", "", "requests lost")];
+    let mut lines = vec![format!("   {:38}{routers}{:>15}", "", "requests lost")];
     for change in changes {
-        let times: String = change.took.iter().map(|took| format!("{:>14}", time(*took))).collect();
+        let times: String = change.took.iter().map(|took| format!("{:>12}", time(*took))).collect();
         let lost = format!("{} of {}", change.requests.lost().len(), change.requests.0.len());
-        lines.push(format!("   {:44}{times}{lost:>16}", change.what));
+        lines.push(format!("   {:38}{times}{lost:>15}", change.what));
     }
     lines.join("\n")
 }

@@ -10,8 +10,8 @@ use vipcast_lab::samples::short;
 
 use crate::print;
 
-/// The longest line of a sentence.
-const WIDTH: usize = 92;
+/// The longest line of a sentence: that of the narrowest terminal.
+const WIDTH: usize = 80;
 const INDENT: &str = "   ";
 /// Between what shall stay in one line; printed as a space.
 const NO_BREAK: char = '\u{a0}';
@@ -128,7 +128,8 @@ pub(super) fn list<S: AsRef<str>>(words: &[S]) -> String {
 
 fn wrapped(text: &str, indent: &str) -> String {
     let (mut lines, mut line) = (String::new(), String::new());
-    for word in text.split_whitespace() {
+    // Not at all white space: that includes what shall not be broken.
+    for word in text.split(' ') {
         let length = indent.len() + line.chars().count() + 1 + word.chars().count();
         if !line.is_empty() && length > WIDTH {
             let _ = writeln!(lines, "{indent}{line}");
@@ -149,10 +150,10 @@ mod tests {
 
     #[test]
     fn sentences_are_broken_at_the_width_and_numbers_stay_with_their_units() {
-        let text = "a ".repeat(44) + "12\u{a0}ms";
+        let text = "a ".repeat(37) + "12\u{a0}ms";
         let lines = wrapped(&text, INDENT);
         let lines: Vec<&str> = lines.lines().collect();
-        assert_eq!(lines, [format!("   {}", "a ".repeat(44).trim_end()), "   12 ms".to_owned()]);
+        assert_eq!(lines, [format!("   {}", "a ".repeat(37).trim_end()), "   12 ms".to_owned()]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) fn all(page: &mut Page, scene: &mut Scene) -> Result<Vec<Change>> {
 }
 
 fn spread(page: &mut Page, scene: &Scene) -> Result<()> {
-    page.step("Every host announces the VIPs, and the routers spread over all of them (ECMP)")?;
+    page.step("Every host announces the VIPs; the routers spread over all of them (ECMP)")?;
     page.say("These are the routes in the routers' kernels, learned from the hosts by BGP:")?;
     for tor in &scene.fabric.tors {
         let (ipv4, ipv6) = (ipv4().addr().to_string(), ipv6().addr().to_string());
@@ -72,7 +72,7 @@ fn service_recovers(page: &mut Page, scene: &mut Scene) -> Result<Change> {
     page.dialogue("host2", "vipcast status", &status)?;
     ensure!(status.contains("503"), "the status of host2 does not name the error");
     page.space()?;
-    page.say("Now /healthz answers 200 again; two good answers in a row are wanted (rise = 2).")?;
+    page.say("Now /healthz answers 200 again. The second such answer in a row decides.")?;
     let since = Instant::now();
     scene.fabric.host(2).nginx.set_health("/healthz", true)?;
     let change = scene.follow("host2 answers 200: next hop back", (2, true), since, || {
@@ -132,7 +132,7 @@ fn daemon_stops(page: &mut Page, scene: &mut Scene) -> Result<Change> {
     let stopping = since.elapsed();
     ensure!(exit.success(), "vipcastd ended with {exit}");
     let change =
-        scene.follow("host1: vipcastd is stopped: next hop gone", (1, false), since, || {
+        scene.follow("host1: vipcastd stopped: next hop gone", (1, false), since, || {
             Ok(scene.everywhere(since))
         })?;
     page.good(&format!(
