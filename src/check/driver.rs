@@ -22,7 +22,7 @@ use super::{Check, CheckId, Failure, Outcome, Probe};
 #[derive(Debug)]
 pub enum Command {
     /// Probe this from now on, in place of what had the same name
-    Start(CheckId, Check, Generation),
+    Start(CheckId, Arc<Check>, Generation),
     /// No longer
     Stop(CheckId),
     /// Go by another interval

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -174,7 +175,7 @@ fn broken() -> CheckConfig {
     let target = SocketAddr::from(([127, 0, 0, 1], 1));
     let pace = Pace { steady: INTERVAL, changing: INTERVAL, down: INTERVAL, jitter_percent: 0 };
     let probe = Probe::Tcp(Tcp { target, send: None, expect: None });
-    let check = Check { probe, timeout: TIMEOUT, pace };
+    let check = Arc::new(Check { probe, timeout: TIMEOUT, pace });
     CheckConfig { check, thresholds: Thresholds { rise: RISE, fall: FALL } }
 }
 
@@ -224,7 +225,8 @@ fn check(
         table.problem(Problem::new(table.place(), message).help(help));
     }
     table.finish();
-    Some(CheckConfig { check: Check { probe: probe?, timeout, pace }, thresholds })
+    let check = Arc::new(Check { probe: probe?, timeout, pace });
+    Some(CheckConfig { check, thresholds })
 }
 
 /// Intervals and timeout.

@@ -6,6 +6,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::check::schedule::Mode;
 use crate::check::{Check, Failure, Outcome};
@@ -30,8 +31,8 @@ pub struct Config {
 /// A check and what its outcomes are worth.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CheckConfig {
-    /// What is probed, and when
-    pub check: Check,
+    /// What is probed, and when; the prober shares it
+    pub check: Arc<Check>,
     /// How many outcomes change its verdict
     pub thresholds: Thresholds,
 }
@@ -55,9 +56,9 @@ pub struct CheckState {
 }
 
 impl CheckState {
-    fn new(thresholds: Thresholds) -> Self {
+    fn new(thresholds: Thresholds) -> Box<Self> {
         let (health, mode) = (Health::new(thresholds), Mode::default());
-        Self { health, last: None, last_failure: None, mode }
+        Box::new(Self { health, last: None, last_failure: None, mode })
     }
 
     /// Its verdict and how firm that is.
@@ -88,7 +89,8 @@ pub struct Consequence {
 #[derive(Debug)]
 pub struct Service {
     config: Config,
-    checks: BTreeMap<CheckName, CheckState>,
+    /// Boxed, since a node of a map has room for eleven and most services have one
+    checks: BTreeMap<CheckName, Box<CheckState>>,
     verdict: Verdict,
 }
 
@@ -172,7 +174,7 @@ impl Service {
 
     /// What is known about its checks.
     #[must_use]
-    pub fn checks(&self) -> &BTreeMap<CheckName, CheckState> {
+    pub fn checks(&self) -> &BTreeMap<CheckName, Box<CheckState>> {
         &self.checks
     }
 

@@ -73,7 +73,8 @@ struct ServiceEntry {
     service: Service,
     /// Of the verdict
     since: Instant,
-    checks: BTreeMap<CheckName, CheckEntry>,
+    /// Boxed, since a node of a map has room for eleven and most services have one
+    checks: BTreeMap<CheckName, Box<CheckEntry>>,
     /// Checks that wait for the VIPs to be on the host: most probe one, and the first outcome
     /// decides
     waiting: BTreeSet<CheckName>,
@@ -373,7 +374,7 @@ impl Speaker {
         let Some(config) = entry.service.config().checks.get(&check) else { return };
         let definition = config.check.clone();
         let durations = Histogram::default();
-        entry.checks.insert(check.clone(), CheckEntry { generation, durations });
+        entry.checks.insert(check.clone(), Box::new(CheckEntry { generation, durations }));
         let id = CheckId { service: name.clone(), check };
         let command = CheckCommand::Start(id, definition, generation);
         self.outputs.push_back(Output::Check(command));

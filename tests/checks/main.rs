@@ -30,7 +30,7 @@ fn check(keys: &str) -> Check {
     let source = Source { path: "vipcast.toml".into(), text };
     let config = config::parse(vec![source]).expect("a valid configuration");
     let service = config.services.values().next().expect("a service");
-    service.checks.values().next().expect("a check").check.clone()
+    Check::clone(&service.checks.values().next().expect("a check").check)
 }
 
 /// Runs checks until each has had an outcome; in the order in which they ended.
@@ -43,7 +43,7 @@ fn probe_all(checks: Vec<Check>) -> Vec<(usize, Outcome)> {
     driver::spawn(1, receiver, sender).expect("a thread");
     for (number, check) in checks.into_iter().enumerate() {
         let id = CheckId { service: "s".into(), check: number.to_string().into() };
-        let start = Command::Start(id, check, Generation(1));
+        let start = Command::Start(id, check.into(), Generation(1));
         commands.send(start).expect("the driver runs");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -78,7 +78,7 @@ fn outcomes_of(check: Check, count: usize) -> Vec<Outcome> {
     let (sender, mut reports) = mpsc::channel(16);
     driver::spawn(1, receiver, sender).expect("a thread");
     let id = CheckId { service: "s".into(), check: "c".into() };
-    commands.send(Command::Start(id, check, Generation(1))).expect("the driver runs");
+    commands.send(Command::Start(id, check.into(), Generation(1))).expect("the driver runs");
     let mut outcomes = Vec::new();
     while outcomes.len() < count {
         outcomes.push(reports.blocking_recv().expect("the driver runs").outcome);
@@ -100,10 +100,12 @@ fn one_slow_check_never_delays_another() {
     driver::spawn(1, receiver, sender).expect("a thread");
     for number in 0..50 {
         let id = CheckId { service: "slow".into(), check: number.to_string().into() };
-        commands.send(Command::Start(id, check(&slow), Generation(1))).expect("the driver runs");
+        commands
+            .send(Command::Start(id, check(&slow).into(), Generation(1)))
+            .expect("the driver runs");
     }
     let id = CheckId { service: "fast".into(), check: "c".into() };
-    commands.send(Command::Start(id, fast_check, Generation(1))).expect("the driver runs");
+    commands.send(Command::Start(id, fast_check.into(), Generation(1))).expect("the driver runs");
     // Twenty rounds of the fast one before the first of the slow ones has given up.
     for _ in 0..20 {
         let report = reports.blocking_recv().expect("the driver runs");

@@ -5,6 +5,7 @@
 //! daemon's own schedule and find what a story says they find.
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -105,7 +106,7 @@ pub(crate) struct World {
     pub(crate) goodbyes: Vec<&'static str>,
     bfd: Sessions,
     schedule: Schedule,
-    checks: BTreeMap<CheckId, (Check, Generation)>,
+    checks: BTreeMap<CheckId, (Arc<Check>, Generation)>,
     probes: Vec<Probe>,
     dialing: BTreeMap<PeerName, Serial>,
 }

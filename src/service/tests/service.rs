@@ -1,6 +1,7 @@
 //! From the verdicts on checks to the verdict on their service.
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,7 +18,7 @@ fn check(port: u16, rise: u32, fall: u32) -> CheckConfig {
     let pace = Pace { steady: second, changing: second, down: second, jitter_percent: 0 };
     let target = SocketAddr::from(([127, 0, 0, 1], port));
     let probe = Probe::Tcp(Tcp { target, send: None, expect: None });
-    let check = Check { probe, timeout: second, pace };
+    let check = Arc::new(Check { probe, timeout: second, pace });
     CheckConfig { check, thresholds: thresholds(rise, fall) }
 }
 
