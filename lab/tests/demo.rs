@@ -49,9 +49,9 @@ impl Running {
         }
     }
 
-    /// Its lab; those that it makes are numbered.
-    fn site(&self) -> String {
-        format!("vc{}-0", self.child.id())
+    /// A lab of its own, in the order in which it makes them, from 0.
+    fn site(&self, number: usize) -> String {
+        format!("vc{}-{number}", self.child.id())
     }
 }
 
@@ -67,7 +67,7 @@ fn expect_nothing_left(site: &str, sessions: &[u32]) -> Result<()> {
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn the_demo_shows_every_change_and_leaves_nothing() -> Result<()> {
     let mut demo = Running::start("demo", &[])?;
-    let site = demo.site();
+    let site = demo.site(0);
     let mut text = demo.read_until("1  ")?;
     let sessions = sessions(&site);
     let found = traces(&site, &sessions)?;
@@ -91,7 +91,7 @@ fn an_interrupted_demo_leaves_nothing() -> Result<()> {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL] {
         for step in ["2  ", "4  "] {
             let mut demo = Running::start("demo", &[])?;
-            let site = demo.site();
+            let site = demo.site(0);
             demo.read_until(step)?;
             let sessions = sessions(&site);
             ensure!(!sessions.is_empty(), "there is no {site}");
@@ -110,7 +110,8 @@ fn an_interrupted_demo_leaves_nothing() -> Result<()> {
 fn a_benchmark_gives_every_value_as_json() -> Result<()> {
     let options = ["--runs", "1", "--seconds", "2", "--only", "decision", "--json", "-"];
     let mut bench = Running::start("bench", &options)?;
-    let site = bench.site();
+    // One after the other, for each kind of router.
+    let sites = [bench.site(0), bench.site(1)];
     let mut text = String::new();
     bench.output.read_to_string(&mut text)?;
     ensure!(bench.child.wait()?.success(), "{text}");
@@ -128,5 +129,5 @@ fn a_benchmark_gives_every_value_as_json() -> Result<()> {
         ensure!(row["aim"].is_null() == row["missed"].is_null(), "{row}");
     }
     assert_eq!(rows.iter().filter(|row| row["aim"].is_number()).count(), 2, "{json}");
-    expect_nothing_left(&site, &[])
+    sites.iter().try_for_each(|site| expect_nothing_left(site, &[]))
 }

@@ -63,6 +63,10 @@ impl Row {
         Self { aim: aim.into(), ..self }
     }
 
+    fn name(&self) -> String {
+        [self.announcer, self.how].join(" ").trim_end().to_owned()
+    }
+
     fn median(&self) -> Option<f64> {
         self.samples.quantile(0.5)
     }
@@ -73,13 +77,13 @@ impl Row {
 
     /// One line of the table; `peer` is the row of the other announcer.
     fn line(&self, peer: Option<&Self>) -> String {
-        let name = [self.announcer, self.how].join(" ");
+        let name = self.name();
         let quantile = |part| self.samples.quantile(part).map_or("-".to_owned(), short);
         let [least, median, most] = [0.0, 0.5, 1.0].map(quantile);
         let aim = self.aim.map(|aim| format!("≤ {}", short(aim))).unwrap_or_default();
         let mark = match self.missed() {
             Some(true) => "MISSED",
-            Some(false) => "ok",
+            Some(false) => "met",
             None => "",
         };
         let ratio = self.median().zip(peer.and_then(Self::median)).filter(|(_, bird)| *bird > 0.0);
@@ -128,7 +132,8 @@ impl Report {
     }
 
     pub(super) fn add(&mut self, row: Row) {
-        eprintln!("lab:   {}, {}: {}", row.what, row.unit, row.line(None).trim());
+        let median = row.median().map_or("-".to_owned(), short);
+        eprintln!("lab:   {}: {}: {median} {}", row.what, row.name(), row.unit);
         self.rows.push(row);
     }
 
@@ -201,7 +206,7 @@ mod tests {
         let line = row(30).aim(20.0).line(Some(&row(10).bird()));
         assert!(line.contains("30.0") && line.contains("≤ 20.0 MISSED"), "{line}");
         assert!(line.ends_with("3.00 x BIRD") && line.chars().count() <= 100, "{line}");
-        assert!(row(10).aim(20.0).line(None).ends_with(" ok"));
+        assert!(row(10).aim(20.0).line(None).ends_with(" met"));
     }
 
     #[test]
