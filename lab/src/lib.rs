@@ -6,6 +6,7 @@
 //! * [`netns`] a machine, [`link`] a cable, [`process`] what runs on a machine,
 //! * [`router`] is BIRD, FRR or GoBGP in one set of words, [`nginx`] a service, [`daemon`] vipcastd
 //!   with its [`configuration`], [`announcer`] BIRD in its place,
+//! * [`container`] boots systemd on a machine, from the root file system of [`debian`],
 //! * [`fabric`] puts them together: ToRs, [`host`]s and a [`client`],
 //! * [`fault`] breaks it and [`outage`] kills a host, [`watch`] sees what the kernel's routes do and
 //!   [`ecmp`] which hosts have a VIP, [`wait`] waits for the rest,
@@ -17,7 +18,9 @@
 pub mod announcer;
 pub mod client;
 pub mod configuration;
+pub mod container;
 pub mod daemon;
+pub mod debian;
 pub mod ecmp;
 pub mod fabric;
 pub mod fault;

@@ -21,8 +21,8 @@ use crate::wait;
 /// How long a process may take to end by SIGTERM when its [`Process`] is dropped.
 const GRACE: Duration = Duration::from_secs(2);
 const TAIL_LINES: usize = 20;
-/// Which argument of a [`Namespace::command`] is the program: `ip netns exec NAMESPACE PROGRAM`.
-const PROGRAM: usize = 4;
+/// How many arguments of a [`Namespace::command`] come before the program.
+const IP_NETNS_EXEC_NAMESPACE: usize = 4;
 /// So much of its name the kernel knows.
 const NAME: usize = 15;
 /// How long to wait for it.
@@ -40,8 +40,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command made by [`Namespace::command`]. What it prints is appended to `<name>.log`
-    /// in the namespace's directory.
+    /// Starts a command made by [`Namespace::command`], or another one that begins with `setsid` and
+    /// finds its own way into the namespace. What it prints is appended to `<name>.log` in the
+    /// namespace's directory.
     pub fn start(namespace: &Namespace, name: &str, command: &Command) -> Result<Self> {
         let log = namespace.directory().join(format!("{name}.log"));
         let file = OpenOptions::new().create(true).append(true).open(&log)?;
@@ -60,7 +61,7 @@ impl Process {
         let (namespace, name) = (namespace.clone(), name.to_owned());
         let mut process =
             Self { namespace, name, log, child, executed: Instant::now(), exit: None };
-        process.await_execution(command.get_args().nth(PROGRAM).and_then(OsStr::to_str));
+        process.await_execution(program(command));
         Ok(process)
     }
 
@@ -208,6 +209,15 @@ impl Process {
 
     fn raw_pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.pid()).expect("process numbers are positive i32"))
+    }
+}
+
+/// What a command runs in the end.
+fn program(command: &Command) -> Option<&str> {
+    let mut arguments = command.get_args();
+    match arguments.next()?.to_str() {
+        Some("ip") => arguments.nth(IP_NETNS_EXEC_NAMESPACE - 1).and_then(OsStr::to_str),
+        program => program,
     }
 }
 

@@ -59,6 +59,12 @@ while read -r kind name; do
     if [ "$kind" = namespace ] && [ -e "/run/netns/$name" ]; then
         ip netns del "$name" || exit 1
     fi
+    if [ "$kind" = cgroup ]; then
+        # Where it is in version 2, and in the two hierarchies of systemd on version 1.
+        for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+            [ ! -d "$hierarchy/$name" ] || find "$hierarchy/$name" -depth -type d -exec rmdir {} + || exit 1
+        done
+    fi
 done <"$ledger"
 # Whoever was just writing itself into the ledger.
 kill_all

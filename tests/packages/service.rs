@@ -1,0 +1,118 @@
+//! The service under systemd.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::machine::{Machine, readme_configuration};
+use super::run;
+
+/// The README, "First announcement", from top to bottom.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn the_first_announcement_goes_as_the_readme_says() -> Result<()> {
+    let machine = Machine::installed()?;
+    machine.configure(&readme_configuration()?)?;
+    machine.type_line("vipcastd --check")?;
+    machine.type_line("systemctl enable --now vipcast")?;
+    machine.wait_routes(5, 1)?;
+    let status = machine.type_line("vipcast status")?;
+    ensure!(status.contains("tor1  10.0.0.1  Established"), "{status}");
+    ensure!(status.contains("203.0.113.5  on lo, announced to 1 of 1 peer"), "{status}");
+    let log = machine.type_line("journalctl -u vipcast PEER=tor1")?;
+    ensure!(log.contains("tor1"), "{log}");
+
+    machine.configure(&with_second_vip()?)?;
+    machine.type_line("systemctl reload vipcast")?;
+    machine.wait_routes(6, 1)
+}
+
+/// The README's configuration, and 203.0.113.6.
+fn with_second_vip() -> Result<String> {
+    let text = readme_configuration()?;
+    let more = text.replace("[\"203.0.113.5\"]", "[\"203.0.113.5\", \"203.0.113.6\"]");
+    ensure!(more != text, "the README has another VIP now");
+    Ok(more)
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_reload_of_a_broken_configuration_fails_with_the_reason_and_changes_nothing() -> Result<()> {
+    let machine = Machine::announcing()?;
+    let process = machine.property("MainPID")?;
+    machine.configure(&readme_configuration()?.replace("203.0.113.0/24", "192.0.2.0/24"))?;
+    machine.run_failing("systemctl reload vipcast")?;
+    let log = machine.run("journalctl -u vipcast")?;
+    ensure!(log.contains("VIP 203.0.113.5 is outside every pool"), "{log}");
+    ensure!(machine.run("systemctl is-active vipcast")?.trim() == "active");
+    ensure!(machine.property("MainPID")? == process && machine.routes(5) == 1);
+    let status = machine.run("vipcast status")?;
+    ensure!(status.contains("the last reload failed"), "{status}");
+    let said = machine.run_failing("vipcast reload")?;
+    ensure!(said.contains("VIP 203.0.113.5 is outside every pool"), "{said}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_stop_withdraws_the_route_and_is_a_success() -> Result<()> {
+    let machine = Machine::announcing()?;
+    machine.run("systemctl stop vipcast")?;
+    machine.wait_routes(5, 0)?;
+    ensure!(machine.property("Result")? == "success");
+    ensure!(machine.property("ExecMainStatus")? == "0");
+    ensure!(machine.property("ActiveState")? == "inactive");
+    ensure!(machine.run("ip address show dev lo to 203.0.113.5")?.is_empty());
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_killed_daemon_is_started_again_and_adopts_its_vip() -> Result<()> {
+    let machine = Machine::announcing()?;
+    // Whether the address goes even for a moment.
+    machine.run("systemd-run --unit=watch ip -o monitor address")?;
+    kill(&machine, "KILL")?;
+    machine.wait_property("NRestarts", "1")?;
+    machine.wait_routes(5, 1)?;
+    machine.wait_property("ActiveState", "active")?;
+    ensure!(machine.run("ip address show dev lo to 203.0.113.5")?.contains("proto 0x76"));
+    let seen = machine.run("journalctl --output=cat -u watch")?;
+    ensure!(!seen.contains("203.0.113.5"), "{seen}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_daemon_that_hangs_is_killed_by_the_watchdog_and_started_again() -> Result<()> {
+    let machine = Machine::announcing()?;
+    machine.run("mkdir -p /etc/systemd/system/vipcast.service.d")?;
+    let drop_in = "[Service]\nWatchdogSec=1s\n";
+    machine.write("/etc/systemd/system/vipcast.service.d/short.conf", drop_in)?;
+    machine.run("systemctl daemon-reload && systemctl restart vipcast")?;
+    machine.wait_routes(5, 1)?;
+    kill(&machine, "STOP")?;
+    machine.wait_property("NRestarts", "1")?;
+    let log = machine.run("journalctl -u vipcast")?;
+    ensure!(log.contains("Failed with result 'watchdog'"), "{log}");
+    machine.wait_property("ActiveState", "active")?;
+    machine.wait_routes(5, 1)
+}
+
+/// Sends a signal to the daemon's main process, and waits until the router has lost the route by it.
+fn kill(machine: &Machine, signal: &str) -> Result<()> {
+    machine.run(&format!("kill -{signal} {}", machine.property("MainPID")?))?;
+    machine.wait_routes(5, 0)
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn systemd_finds_no_fault_with_the_unit_and_little_exposure() -> Result<()> {
+    let machine = Machine::installed()?;
+    let said = machine.run("systemd-analyze verify --man=no vipcast.service 2>&1")?;
+    ensure!(said.is_empty(), "{said}");
+    // 20 is 2.0; the command fails above that.
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args(["security", "--offline=true", "--threshold=20", "--no-pager"]);
+    run(analyze.arg("systemd/vipcast.service")).context("the exposure is above 2.0").map(drop)
+}
