@@ -70,8 +70,14 @@ impl Container {
     /// A command that will run in it, as root.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("setsid");
-        command.args(["nsenter", "--all", "--wd=/", "--target", &self.init.to_string(), "--"]);
-        command.arg(program).env_clear().envs(ENVIRONMENT).stdin(Stdio::null());
+        command.args(["nsenter", "--all", "--target", &self.init.to_string(), "--"]);
+        // Where the test is there need not be anything in the container.
+        command
+            .args(["env", "--chdir=/"])
+            .arg(program)
+            .env_clear()
+            .envs(ENVIRONMENT)
+            .stdin(Stdio::null());
         command
     }
 
