@@ -18,9 +18,6 @@ use vipcast_lab::watch::Watch;
 
 use super::{BOUND, cache, packages};
 
-/// A web server to be checked, what the packages need, and what they are managed with.
-const DEBIAN: [&str; 8] =
-    ["dbus", "iproute2", "libgcc-s1", "nginx-light", "procps", "rpm", "systemd-sysv", "systemd"];
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
 /// Where the machine sees the packages.
@@ -38,7 +35,7 @@ impl Machine {
     /// Boots it; vipcast is not installed.
     pub(crate) fn boot() -> Result<Self> {
         let packages = packages()?;
-        let root = debian::root(&cache(), &DEBIAN)?;
+        let root = debian::root(&cache())?;
         let site = Site::temporary()?;
         let (tor, host) = (Namespace::create(&site, "tor1")?, Namespace::create(&site, "host1")?);
         let end = |namespace: &Namespace, peer: &Namespace, ipv4: Ipv4Addr| End {
