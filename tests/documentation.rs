@@ -143,16 +143,32 @@ fn the_examples_are_valid() {
     run("vtysh", &["--dryrun", "--inputfile", "examples/router-frr.conf"]);
 }
 
-/// The configuration in the README has as many lines as it says, and loads.
-#[test]
-fn the_configuration_in_the_readme_is_valid() {
+fn readme_configuration() -> String {
     let readme = read("README.md");
     let blocks: Vec<&str> =
         readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert_eq!(blocks.len(), 1);
-    let lines = blocks[0].lines().filter(|line| !line.is_empty()).count();
+    blocks[0].to_owned()
+}
+
+/// The configuration in the README has as many lines as it says, and loads.
+#[test]
+fn the_configuration_in_the_readme_is_valid() {
+    let text = readme_configuration();
+    let lines = text.lines().filter(|line| !line.is_empty()).count();
     assert_eq!(lines, 10, "it is called the ten-line configuration");
-    assert_valid("README.md", blocks[0]);
+    assert_valid("README.md", &text);
+}
+
+/// The configuration in the packages is a comment; without its `#` it is that of the README.
+#[test]
+fn the_configuration_in_the_packages_is_that_of_the_readme() {
+    let text = read("packaging/vipcast.toml");
+    assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "{text}");
+    let example = text.lines().filter_map(|line| line.strip_prefix('#'));
+    let example: Vec<&str> =
+        example.filter(|line| !line.is_empty() && !line.starts_with(' ')).collect();
+    assert_eq!(example.join("\n") + "\n", readme_configuration());
 }
 
 /// The examples of the page are configurations that load.

@@ -60,8 +60,11 @@ fn sources(suite: &str) -> Result<Vec<String>> {
     command.args(["indextargets", "--format", format, "Created-By: Packages"]);
     let targets = complete(&mut command)?;
     let suites = ["", "-updates", "-security"].map(|part| format!("{suite}{part}"));
-    let is_own =
-        |target: &&str| suites.iter().any(|suite| target.ends_with(&format!(" {suite} main")));
+    // What is in Debian's main may be in Ubuntu's universe.
+    let own =
+        suites.iter().flat_map(|suite| [format!(" {suite} main"), format!(" {suite} universe")]);
+    let own: Vec<String> = own.collect();
+    let is_own = |target: &&str| own.iter().any(|end| target.ends_with(end.as_str()));
     let lines: Vec<String> =
         targets.lines().filter(is_own).map(|target| format!("deb {target}")).collect();
     ensure!(!lines.is_empty(), "apt-get knows no source of {suite}");
