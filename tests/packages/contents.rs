@@ -157,3 +157,22 @@ fn rpmlint_has_nothing_to_say() -> Result<()> {
 fn query(format: &str) -> Result<String> {
     run(Command::new("rpm").args(["-qp", "--queryformat", format]).arg(packages()?.rpm))
 }
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_build_without_its_tools_says_what_to_install() -> Result<()> {
+    let few = directory("few-tools")?;
+    for tool in ["dirname", "sed"] {
+        std::os::unix::fs::symlink(Path::new("/usr/bin").join(tool), few.join(tool))?;
+    }
+    for (script, advice) in [
+        ("packaging/deb/build", "sudo apt install gcc make dpkg-dev debhelper\n"),
+        ("packaging/rpm/build", "sudo apt install gcc rpm\n"),
+    ] {
+        let output = Command::new("/bin/sh").arg(script).env("PATH", &few).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1) && said.contains(advice), "{said}");
+        ensure!(said.contains("install Rust 1.95 or newer"), "{said}");
+    }
+    Ok(())
+}

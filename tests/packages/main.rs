@@ -61,8 +61,9 @@ fn build(kind: &str) -> Result<PathBuf> {
 fn as_user(program: &str) -> Command {
     match std::env::var("SUDO_USER") {
         Ok(user) if user != "root" => {
+            let home = "HOME=$(getent passwd \"$(id -u)\" | cut -d: -f6) exec \"$0\"";
             let mut command = Command::new("runuser");
-            command.args(["-u", &user, "--", program]);
+            command.args(["-u", &user, "--", "sh", "-c", home, program]);
             command
         }
         _ => Command::new(program),
