@@ -148,7 +148,7 @@ fn readme_configuration() -> String {
     let blocks: Vec<&str> =
         readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert_eq!(blocks.len(), 1);
-    blocks[0].to_owned()
+    blocks.concat()
 }
 
 /// The configuration in the README has as many lines as it says, and loads.

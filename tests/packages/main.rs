@@ -50,24 +50,19 @@ fn packages() -> Result<Packages> {
 /// Builds one as a user would, and gives the file that the last line names.
 fn build(kind: &str) -> Result<PathBuf> {
     let script = format!("packaging/{kind}/build");
-    let mut command = as_user(&script);
-    let said = run(command.env("SOURCE_DATE_EPOCH", EPOCH))?;
+    let said = run(as_user(&script).env("SOURCE_DATE_EPOCH", EPOCH))?;
     let file = said.lines().last().context("the build says where the package is")?;
     std::fs::canonicalize(file).with_context(|| format!("{script} made {file}"))
 }
 
-/// A program run by whoever called sudo, if anybody did, so that no file of theirs comes to belong
-/// to root.
-fn as_user(program: &str) -> Command {
-    match std::env::var("SUDO_USER") {
-        Ok(user) if user != "root" => {
-            let home = "HOME=$(getent passwd \"$(id -u)\" | cut -d: -f6) exec \"$0\"";
-            let mut command = Command::new("runuser");
-            command.args(["-u", &user, "--", "sh", "-c", home, program]);
-            command
-        }
-        _ => Command::new(program),
-    }
+/// A script run by whoever called sudo, if anybody did, so that no file of theirs comes to belong
+/// to root; a user who lets nobody else read what they make.
+fn as_user(script: &str) -> Command {
+    let user = std::env::var("SUDO_USER").unwrap_or_else(|_| "root".to_owned());
+    let line = "umask 077; HOME=$(getent passwd \"$0\" | cut -d: -f6) exec \"$1\"";
+    let mut command = Command::new("runuser");
+    command.args(["-u", &user, "--", "sh", "-c", line, &user, script]);
+    command
 }
 
 /// Runs a command to its end: its standard output, or an error with all that it wrote.
