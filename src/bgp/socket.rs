@@ -98,14 +98,13 @@ pub(super) fn listen(
 
 /// The address from which the kernel would reach `peer`; no packet is sent.
 #[must_use]
-pub fn local_address_towards(peer: IpAddr) -> Option<IpAddr> {
-    let any: IpAddr = match peer {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
-    socket.connect(SocketAddr::new(peer, 179)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+pub fn local_address_towards(peer: Ipv4Addr) -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((peer, 179)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
 }
 
 fn new_socket(family: IpAddr) -> io::Result<Socket> {

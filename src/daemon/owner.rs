@@ -2,7 +2,6 @@
 #![expect(clippy::disallowed_methods, reason = "driver: clock, timers and tasks")]
 
 use std::io;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -225,13 +224,8 @@ impl Owner {
                 }
                 Output::Listen(port, peers) => self.connections.listen(port, &peers),
                 Output::FindRouterId(peers) => {
-                    let addresses = peers.into_iter().map(IpAddr::V4);
-                    let ours = addresses.filter_map(bgp::socket::local_address_towards);
-                    let ipv4 = ours.filter_map(|address| match address {
-                        IpAddr::V4(address) => Some(address),
-                        IpAddr::V6(_) => None,
-                    });
-                    self.speaker.handle(Input::RouterId(ipv4.min()), now);
+                    let ours = peers.into_iter().filter_map(bgp::socket::local_address_towards);
+                    self.speaker.handle(Input::RouterId(ours.collect()), now);
                 }
                 Output::Bfd(command) => self.links.bfd.send(command),
                 // Their threads are gone only when the process ends.

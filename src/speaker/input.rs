@@ -20,8 +20,8 @@ pub enum Input {
     Probed(check::driver::Report),
     /// The host's links or addresses changed, or a request was carried out
     Netlink(netlink::Event),
-    /// The lowest IPv4 address that reaches a peer; `None`: no peer can be reached yet
-    RouterId(Option<Ipv4Addr>),
+    /// Our IPv4 addresses towards the peers; none while the kernel knows no way to any of them
+    RouterId(Vec<Ipv4Addr>),
     /// A new configuration, which is valid
     Reload(Box<Config>),
     /// Stop; peers are told this text

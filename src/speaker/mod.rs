@@ -136,11 +136,7 @@ impl Speaker {
             Input::Bfd(event) => self.handle_bfd(event, now),
             Input::Probed(report) => self.handle_probed(report, now),
             Input::Netlink(event) => self.addresses.handle_event(event, now),
-            Input::RouterId(found) => {
-                if self.router_id.is_none() {
-                    self.settle_router_id(found, now);
-                }
-            }
+            Input::RouterId(found) => self.handle_router_id(&found, now),
             Input::Reload(config) => self.reload(*config, now),
             Input::Stop(text) => self.begin_stop(text, now),
         }

@@ -169,12 +169,25 @@ impl Speaker {
         self.outputs.push_back(output);
     }
 
-    /// Starts all peers with the router ID, or searches on.
-    pub(super) fn settle_router_id(&mut self, router_id: Option<Ipv4Addr>, now: Instant) {
-        let Some(router_id) = router_id else {
-            self.find_router_id(now);
-            return;
-        };
+    /// Starts all peers with the configured router ID, or asks for one.
+    pub(super) fn settle_router_id(&mut self, configured: Option<Ipv4Addr>, now: Instant) {
+        match configured {
+            Some(router_id) => self.start_peers(router_id, now),
+            None => self.find_router_id(now),
+        }
+    }
+
+    /// A search came to an end. Where nothing was found, the timer begins the next one.
+    pub(super) fn handle_router_id(&mut self, found: &[Ipv4Addr], now: Instant) {
+        // The lowest, so that it is the same one after every start.
+        if self.router_id.is_none()
+            && let Some(router_id) = found.iter().min()
+        {
+            self.start_peers(*router_id, now);
+        }
+    }
+
+    fn start_peers(&mut self, router_id: Ipv4Addr, now: Instant) {
         self.router_id = Some(router_id);
         self.find_router_id_at = None;
         for entry in self.peers.values_mut() {
@@ -188,9 +201,11 @@ impl Speaker {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-        let output = Output::FindRouterId(ipv4.collect());
-        self.outputs.push_back(output);
-        self.find_router_id_at = Some(now + FIND_ROUTER_ID);
+        let ipv4: Vec<_> = ipv4.collect();
+        self.find_router_id_at = (!ipv4.is_empty()).then_some(now + FIND_ROUTER_ID);
+        if !ipv4.is_empty() {
+            self.outputs.push_back(Output::FindRouterId(ipv4));
+        }
     }
 
     /// Sets what every peer should have of these prefixes.

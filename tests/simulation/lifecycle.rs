@@ -50,6 +50,22 @@ fn the_router_id_is_found_when_it_is_not_configured() {
 }
 
 #[test]
+fn a_host_whose_links_come_up_late_has_its_router_id_as_soon_as_there_is_a_way_to_a_router() {
+    let mut world = World::new(&BASE.replace("router-id = \"10.0.0.21\"\n", ""));
+    world.reachable.clear();
+    let mut world = world.boot();
+    world.run(secs(30));
+    assert_eq!((world.status().router_id, world.router("tor1").attempts), (None, 0));
+    world.reachable = vec![crate::world::HOST];
+    world.run(secs(2));
+    assert_eq!(world.routes("tor1"), WEB);
+    // Nor is it looked for in vain where there is nobody to have it.
+    let mut alone = World::new("[bgp]\nlocal-asn = 65100\n").boot();
+    alone.run(secs(30));
+    assert_eq!(alone.speaker.poll_timeout(), None);
+}
+
+#[test]
 fn what_is_announced_after_a_day_is_what_was_announced_after_a_second() {
     let mut world = World::new(BASE).boot();
     world.run(secs(1));

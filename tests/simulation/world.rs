@@ -95,6 +95,8 @@ pub(crate) struct World {
     pub(crate) health: BTreeMap<String, Health>,
     pub(crate) links: BTreeMap<u32, Link>,
     pub(crate) addresses: BTreeMap<(u32, IpAddr), Address>,
+    /// Our addresses towards the routers, as far as the kernel knows a way
+    pub(crate) reachable: Vec<Ipv4Addr>,
     /// Why the kernel refuses to add addresses
     pub(crate) refuse_addresses: Option<String>,
     /// What was logged
@@ -160,6 +162,7 @@ impl World {
             health: BTreeMap::new(),
             links: BTreeMap::from([(1, lo), (2, eth0)]),
             addresses: BTreeMap::from([((2, HOST.into()), uplink)]),
+            reachable: vec![HOST],
             refuse_addresses: None,
             log: Vec::new(),
             requests: Vec::new(),
@@ -405,7 +408,7 @@ impl World {
                 self.schedule.set_mode(&id, mode, self.now);
             }
             Output::Netlink(request) => self.ask_kernel(request),
-            Output::FindRouterId(_) => self.feed(Input::RouterId(Some(HOST))),
+            Output::FindRouterId(_) => self.feed(Input::RouterId(self.reachable.clone())),
             Output::Notice(notice) => self.log.push(notice),
             Output::Stopped => self.stopped = true,
             Output::SetUserTimeout(..) | Output::Listen(..) => {}
