@@ -67,6 +67,8 @@ pub struct AdjRibOut {
     withdraw: BTreeMap<IpNet, Instant>,
     /// `None` while there is no session
     target: Option<Target>,
+    /// Families that the peer wants to hear again, and since when
+    refresh_due: BTreeMap<Family, Instant>,
     end_of_rib_due: BTreeSet<Family>,
     end_of_rib_released: bool,
 }
@@ -119,6 +121,7 @@ impl AdjRibOut {
         self.sent.clear();
         self.announce.clear();
         self.withdraw.clear();
+        self.refresh_due.clear();
         self.end_of_rib_due.clear();
         self.target = None;
     }
@@ -129,13 +132,20 @@ impl AdjRibOut {
         let before = std::mem::replace(&mut target.next_hops, next_hops);
         for family in Family::ALL {
             if before.get(family) != next_hops.get(family) {
-                self.refresh(family, now);
+                self.resend(family, now);
             }
         }
     }
 
-    /// The peer wants to hear a family again (RFC 2918 §4).
+    /// The peer wants to hear a family again (RFC 2918 §4). However often it says so, it hears it
+    /// once for each time that there is room.
     pub fn refresh(&mut self, family: Family, now: Instant) {
+        if self.sent.keys().any(|prefix| Family::of(*prefix) == family) {
+            self.refresh_due.entry(family).or_insert(now);
+        }
+    }
+
+    fn resend(&mut self, family: Family, now: Instant) {
         for (_, sent) in self.sent.iter_mut().filter(|(prefix, _)| Family::of(**prefix) == family) {
             *sent = None;
         }
@@ -162,11 +172,15 @@ impl AdjRibOut {
     pub fn has_update(&self) -> bool {
         !self.withdraw.is_empty()
             || !self.announce.is_empty()
+            || !self.refresh_due.is_empty()
             || self.end_of_rib_released && !self.end_of_rib_due.is_empty()
     }
 
     /// The next UPDATE to send.
     pub fn poll_update(&mut self) -> Option<Built> {
+        while let Some((family, since)) = self.refresh_due.pop_first() {
+            self.resend(family, since);
+        }
         let target = self.target.as_ref()?;
         if let Some(first) = self.withdraw.keys().next().copied() {
             let family = Family::of(first);

@@ -178,9 +178,11 @@ impl Connection {
         }
     }
 
-    /// Ends the connection from our side.
+    /// Ends the connection from our side. What came of messages that were read before and has
+    /// not been asked for is no longer of interest: an Established would outlive its end.
     pub fn close(&mut self, reason: DownReason) {
         if self.state != State::Closed {
+            self.events.clear();
             self.down(reason);
         }
     }

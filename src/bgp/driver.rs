@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -115,7 +116,6 @@ impl Connections {
     pub fn close(&mut self, peer: &PeerName, serial: Serial, last_words: Vec<u8>) {
         self.order(peer, serial, Order::Close(last_words));
         self.orders.remove(&(peer.clone(), serial));
-        while self.tasks.try_join_next().is_some() {}
     }
 
     /// Listens on `port` for these peers, in place of whatever it listened for before. Nothing is
@@ -145,6 +145,9 @@ impl Connections {
     }
 
     fn task(&mut self, peer: &PeerName, serial: Serial) -> (Task, mpsc::Receiver<Order>) {
+        // What is left of connections that failed by themselves goes before the next one comes.
+        while self.tasks.try_join_next().is_some() {}
+        self.orders.retain(|_, orders| !orders.is_closed());
         // Room for one of each kind of order; more are never outstanding.
         let (sender, orders) = mpsc::channel(4);
         self.orders.insert((peer.clone(), serial), sender);
@@ -208,6 +211,10 @@ impl Task {
     /// Reads and writes until either side is done.
     async fn run(self, stream: TcpStream, mut orders: mpsc::Receiver<Order>) {
         let (mut reader, mut writer) = stream.into_split();
+        let set_user_timeout = |writer: &OwnedWriteHalf, limit| {
+            // Without it the hold timer alone ends a connection that is stuck.
+            let _ = socket::set_user_timeout(writer.as_ref(), limit);
+        };
         let read = async {
             loop {
                 let mut octets = Vec::with_capacity(4096);
@@ -223,17 +230,26 @@ impl Task {
         let write = async {
             while let Some(order) = orders.recv().await {
                 match order {
-                    Order::SetUserTimeout(limit) => {
-                        // Without it the hold timer alone ends a connection that is stuck.
-                        let _ = socket::set_user_timeout(writer.as_ref(), limit);
-                    }
+                    Order::SetUserTimeout(limit) => set_user_timeout(&writer, limit),
                     Order::Close(last_words) => return Ok(last_words),
                     Order::Write(octets) => {
-                        // A peer that does not read must not keep us from closing.
-                        tokio::select! {
-                            biased;
-                            written = writer.write_all(&octets) => written?,
-                            _ = orders.recv() => return Ok(Vec::new()),
+                        let mut unwritten = octets.as_slice();
+                        while !unwritten.is_empty() {
+                            // A peer that does not read must not keep us from closing.
+                            tokio::select! {
+                                biased;
+                                written = write_some(&writer, unwritten) => {
+                                    unwritten = unwritten.get(written?..).unwrap_or_default();
+                                }
+                                order = orders.recv() => match order {
+                                    Some(Order::SetUserTimeout(limit)) => {
+                                        set_user_timeout(&writer, limit);
+                                    }
+                                    Some(Order::Close(_) | Order::Write(_)) | None => {
+                                        return Ok(Vec::new());
+                                    }
+                                },
+                            }
                         }
                         self.tell(Tcp::Written).await;
                     }
@@ -270,6 +286,17 @@ impl Task {
                 // However it ends, the connection is closed.
                 let _ = timeout(GOODBYE, goodbye).await;
             }
+        }
+    }
+}
+
+/// Writes what there is room for, at least one octet. Dropped while it waits, it has written none.
+async fn write_some(writer: &OwnedWriteHalf, octets: &[u8]) -> io::Result<usize> {
+    loop {
+        writer.writable().await?;
+        match writer.try_write(octets) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return written,
         }
     }
 }

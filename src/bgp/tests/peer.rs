@@ -117,6 +117,19 @@ mod collision {
     }
 
     #[test]
+    fn a_loser_whose_open_and_keepalive_come_at_once_does_not_take_the_winner_with_it() {
+        // The router has the higher router ID: its connection is the one that stays.
+        let (mut scene, ours, theirs) = both(config());
+        scene.hear(theirs, &open_of(2));
+        scene.hear(ours, &[open_of(2), keepalive()].concat());
+        let last_words = [keepalive(), Notification::cease(COLLISION).encode()].concat();
+        assert_eq!(scene.actions(), [Action::Close(ours, last_words)]);
+        assert_eq!(scene.events(), []);
+        scene.hear(theirs, &keepalive());
+        assert_eq!(scene.peer.state(), State::Established);
+    }
+
+    #[test]
     fn a_connection_to_an_established_peer_is_rejected() {
         let (mut scene, serial) = Scene::established();
         for _ in 0..3 {
