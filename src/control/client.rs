@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use zbus::proxy;
+use zbus::{fdo, proxy};
 
 use super::socket_path;
 use crate::speaker::status::Status;
@@ -96,7 +96,10 @@ async fn connect(runtime_directory: &Path) -> Result<ManagerProxy<'static>, Erro
 async fn within<T>(call: impl Future<Output = zbus::Result<T>>) -> Result<T, Error> {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(zbus::Error::MethodError(_, Some(text), _))) => Err(Error::Refused(text)),
+        Ok(Err(zbus::Error::FDO(error))) => Err(match *error {
+            fdo::Error::Failed(text) | fdo::Error::AccessDenied(text) => Error::Refused(text),
+            error => Error::NoAnswer(error.to_string()),
+        }),
         Ok(Err(error)) => Err(Error::NoAnswer(error.to_string())),
         Err(_) => Err(Error::NoAnswer(format!("nothing came within {PATIENCE:?}"))),
     }

@@ -15,8 +15,9 @@ use zbus::{Guid, fdo, interface};
 use super::{PATH, Request};
 use crate::speaker::status::Status;
 
-/// Clients at a time; a further one waits.
-const CLIENTS: usize = 32;
+/// Clients at a time that may change things, and that may not: the latter, who can be anybody,
+/// never take the place of the former.
+const CLIENTS: usize = 16;
 /// A client that stays longer is asked to come again.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -53,14 +54,15 @@ pub async fn run(
     let listener = UnixListener::from_std(listener)?;
     let guid = Guid::generate();
     let own = nix::unistd::geteuid().as_raw();
-    let slots = Arc::new(Semaphore::new(CLIENTS));
+    let [trusted_slots, other_slots] = [(); 2].map(|()| Arc::new(Semaphore::new(CLIENTS)));
     loop {
-        let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await; // out of descriptors
             continue;
         };
         let trusted = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own);
+        let slots = if trusted { &trusted_slots } else { &other_slots };
+        let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
         let manager = Manager { requests: requests.clone(), trusted };
         let guid = guid.clone();
         tokio::spawn(async move {
@@ -102,7 +104,7 @@ impl Manager {
     /// Reads the configuration again and puts it into force; fails with what is wrong with it.
     async fn reload(&self) -> fdo::Result<()> {
         if !self.trusted {
-            let text = "only root may reload the configuration";
+            let text = "only root and the user of vipcastd may reload the configuration";
             return Err(fdo::Error::AccessDenied(text.into()));
         }
         self.ask(Request::Reload).await?.map_err(fdo::Error::Failed)

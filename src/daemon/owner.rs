@@ -36,6 +36,16 @@ pub(super) struct Links {
     pub(super) from_clients: mpsc::Receiver<Request>,
 }
 
+/// A configuration, or what is wrong with it, ready to be shown.
+type Loaded = Result<Config, Refusal>;
+
+struct Refusal {
+    /// In a line
+    summary: String,
+    /// With every problem at its place
+    text: String,
+}
+
 /// Who waits for a reload.
 type Waiting = Vec<oneshot::Sender<Result<(), String>>>;
 
@@ -50,7 +60,7 @@ pub(super) struct Owner {
     from_netlink: mpsc::Receiver<netlink::Event>,
     signals: Signals,
     /// Reading the configuration again, and who waits for that
-    loading: Option<(JoinHandle<Result<Config, config::Error>>, Waiting)>,
+    loading: Option<(JoinHandle<Loaded>, Waiting)>,
     reload_error: Option<String>,
     told: Option<(Summary, bool)>,
     watchdog: Option<(Duration, Instant)>,
@@ -70,7 +80,7 @@ enum Wake {
     Netlink(netlink::Event),
     Check(check::driver::Report),
     Client(Request),
-    Loaded(Box<Result<Config, config::Error>>),
+    Loaded(Box<Loaded>),
     Reload,
     Stop,
     Time,
@@ -273,11 +283,15 @@ impl Owner {
             waiting.extend(before);
         }
         let path = self.config_path.clone();
-        let task = tokio::task::spawn_blocking(move || config::load(&path));
+        // Drawing thousands of problems takes its time too.
+        let task = tokio::task::spawn_blocking(move || {
+            config::load(&path)
+                .map_err(|error| Refusal { summary: error.summary(), text: error.to_string() })
+        });
         self.loading = Some((task, waiting));
     }
 
-    fn finish_reload(&mut self, config: Result<Config, config::Error>, now: Instant) {
+    fn finish_reload(&mut self, config: Loaded, now: Instant) {
         let Some((_, waiting)) = self.loading.take() else { return };
         let result = match config {
             Ok(config) => {
@@ -287,11 +301,11 @@ impl Owner {
                 self.reload_error = None;
                 Ok(())
             }
-            Err(error) => {
-                let text = "the new configuration is not loaded, the old one stays in force";
-                self.links.log.write(Notice::new(Level::Error, text).because(error.summary()));
-                self.reload_error = Some(error.summary());
-                Err(error.to_string())
+            Err(Refusal { summary, text }) => {
+                let message = "the new configuration is not loaded, the old one stays in force";
+                self.links.log.write(Notice::new(Level::Error, message).because(&summary));
+                self.reload_error = Some(summary);
+                Err(text)
             }
         };
         self.links.manager.tell(State::Ready);
