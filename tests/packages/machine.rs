@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use vipcast_lab::container::Container;
@@ -118,16 +119,22 @@ impl Machine {
         self.routes.next_hops(vip(number)[0]).len()
     }
 
+    /// Whether the router was without a route to 203.0.113.`number` at some time since then.
+    pub(crate) fn has_lost_route(&self, number: u8, since: Instant) -> bool {
+        let changes = self.routes.changes(vip(number)[0], since);
+        changes.iter().any(|change| change.next_hops.is_empty())
+    }
+
     /// A property of the service, as systemd sees it.
     pub(crate) fn property(&self, name: &str) -> Result<String> {
         let text = self.run(&format!("systemctl show --value -p {name} vipcast"))?;
         Ok(text.trim().to_owned())
     }
 
-    /// Waits until a property of the service has this value.
-    pub(crate) fn wait_property(&self, name: &str, value: &str) -> Result<()> {
-        let what = format!("{name} is {value}");
-        wait::until_true(&what, BOUND, || Ok(self.property(name)? == value))
+    /// Waits until a property of the service is as wanted.
+    pub(crate) fn wait_property(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let what = format!("{name} of the service is as wanted");
+        wait::until_true(&what, BOUND, || Ok(wanted(&self.property(name)?)))
     }
 
     /// Whether a file is there.
