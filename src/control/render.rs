@@ -190,6 +190,9 @@ impl Page {
             let _ = write!(text, " for {}", self.ago(since));
         }
         self.marked(4, mark, &text);
+        if let Some(reason) = &vip.reason {
+            self.line(6, reason);
+        }
         let width = vip.peers.iter().map(|peer| peer.peer.as_ref().len()).max().unwrap_or(0);
         for peer in &vip.peers {
             let name = format!("{:width$}", peer.peer.as_ref());

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: sockets, timers and tasks")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel says far more than concerns us")]
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,9 +19,11 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::proto::sys::AsyncSocket;
 use rtnetlink::{Handle, LinkDummy, MulticastGroup};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Address, Event, Link, PROTOCOL, Request};
+use crate::sys;
 
 /// Room for the events of thousands of addresses that change together.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -32,9 +35,16 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Serves until the owner is gone. What cannot be done is answered as refused.
 pub async fn run(mut requests: mpsc::UnboundedReceiver<Request>, events: mpsc::Sender<Event>) {
+    let mut told = None;
     while !events.is_closed() {
         // Whatever ended it, all is read again from a new socket.
-        let _ = serve(&mut requests, &events).await;
+        if let Err(error) = serve(&mut requests, &events).await {
+            let text = format!("cannot talk to the kernel over netlink: {error}");
+            if told.as_ref() != Some(&text) {
+                let _ = events.send(Event::Broken(text.clone())).await;
+                told = Some(text);
+            }
+        }
         sleep_until(Instant::now() + RETRY).await;
     }
 }
@@ -42,22 +52,24 @@ pub async fn run(mut requests: mpsc::UnboundedReceiver<Request>, events: mpsc::S
 async fn serve(
     requests: &mut mpsc::UnboundedReceiver<Request>,
     events: &mpsc::Sender<Event>,
-) -> Result<(), rtnetlink::Error> {
-    let failed = |_| rtnetlink::Error::RequestFailed;
+) -> Result<(), String> {
+    let failed = |error: io::Error| sys::describe(&error);
     let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
     let (mut watching, _, mut changes) =
         rtnetlink::new_multicast_connection(&groups).map_err(failed)?;
     watching.socket_mut().socket_mut().set_rx_buf_sz(RECEIVE_BUFFER).map_err(failed)?;
-    let watching = tokio::spawn(watching);
+    // Dropped, it ends both.
+    let mut connections = JoinSet::new();
+    connections.spawn(watching);
     let (asking, handle, _) = rtnetlink::new_connection_with_strict_check().map_err(failed)?;
-    let asking = tokio::spawn(asking);
+    connections.spawn(asking);
 
     let mut dump_at = Instant::now();
     loop {
         // Each of these can be dropped half-way without losing anything.
         tokio::select! {
             () = sleep_until(dump_at) => {
-                let (links, addresses) = dump(&handle).await?;
+                let (links, addresses) = dump(&handle).await.map_err(|error| error.to_string())?;
                 if events.send(Event::Dump(links, addresses)).await.is_err() { break }
                 dump_at = Instant::now() + RESYNC;
             }
@@ -71,7 +83,7 @@ async fn serve(
                 }
                 Some(NetlinkPayload::Overrun(_)) => dump_at = Instant::now(),
                 Some(_) => {}
-                None => break,
+                None => return Err("it closed the connection".into()),
             },
             request = requests.recv() => {
                 let Some(request) = request else { break };
@@ -80,8 +92,6 @@ async fn serve(
             }
         }
     }
-    watching.abort();
-    asking.abort();
     Ok(())
 }
 

@@ -69,6 +69,8 @@ pub enum Event {
     /// An address that was to be added is there already: a report or a dump that is on its way
     /// says whose it is
     AlreadyThere(u32, IpAddr),
+    /// The kernel cannot be talked to, for this reason
+    Broken(String),
 }
 
 /// What the driver is to do.
@@ -89,8 +91,19 @@ pub enum Presence {
     Pending,
     /// It is there
     Present,
+    /// It is on another interface than it should be, and stays there until it can move; why it
+    /// has not yet
+    Elsewhere(String),
     /// It is not, for this reason
     Missing(String),
+}
+
+impl Presence {
+    /// Whether packets for it are taken in.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        matches!(self, Self::Present | Self::Elsewhere(_))
+    }
 }
 
 #[derive(Debug)]
@@ -122,6 +135,8 @@ fn on_interface(
 pub struct Addresses {
     /// The first dump has come
     known: bool,
+    /// Why it does not come
+    broken: Option<String>,
     links: BTreeMap<u32, Link>,
     present: BTreeMap<Key, Address>,
     wanted: BTreeMap<IpAddr, Wanted>,
@@ -153,7 +168,11 @@ impl Addresses {
         let same = self.wanted.get(&vip).is_some_and(|wanted| wanted.interface == interface);
         if !same {
             let interface = interface.to_owned();
-            let presence = Presence::Pending;
+            let presence = match (self.presence(vip).is_there(), &self.broken) {
+                (true, _) => Presence::Elsewhere(format!("about to move to {interface}")),
+                (false, Some(error)) if !self.known => Presence::Missing(error.clone()),
+                (false, _) => Presence::Pending,
+            };
             let wanted = Wanted { interface, presence, not_before: None };
             self.wanted.insert(vip, wanted);
             self.dirty.insert(vip);
@@ -166,6 +185,13 @@ impl Addresses {
         let was_undecided = self.undecided.remove(&vip);
         if self.wanted.remove(&vip).is_some() || was_undecided {
             self.leaving.insert(vip, now + LINGER);
+        }
+    }
+
+    /// From now on somebody else sees to a VIP. Where it is it stays until we stop.
+    pub fn disown(&mut self, vip: IpAddr) {
+        if self.wanted.remove(&vip).is_some() {
+            self.undecided.insert(vip);
         }
     }
 
@@ -222,8 +248,17 @@ impl Addresses {
     /// Takes in what the driver reports.
     pub fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
+            Event::Broken(error) => {
+                if !self.known {
+                    for vip in self.wanted.keys().copied().collect::<Vec<_>>() {
+                        self.set_presence(vip, Presence::Missing(error.clone()));
+                    }
+                }
+                self.broken = Some(error);
+            }
             Event::Dump(links, addresses) => {
                 self.known = true;
+                self.broken = None;
                 self.links = links.into_iter().map(|link| (link.index, link)).collect();
                 self.present.clear();
                 for address in addresses {
@@ -378,9 +413,11 @@ impl Addresses {
         }
     }
 
-    /// Takes our addresses off where nobody wants them.
+    /// Takes our addresses off where nobody wants them. One that is to move stays until it is on
+    /// its new interface.
     fn remove_leftovers(&mut self, address: IpAddr) {
-        if self.leaving.contains_key(&address) || self.undecided.contains(&address) {
+        let moves = self.wanted.get(&address).is_some_and(|w| w.presence != Presence::Present);
+        if moves || self.leaving.contains_key(&address) || self.undecided.contains(&address) {
             return;
         }
         let interface = self.wanted.get(&address).map(|wanted| &wanted.interface);
@@ -392,6 +429,14 @@ impl Addresses {
                 }
             }
         }
+    }
+
+    /// Whether a VIP is on a working interface other than its own.
+    fn is_elsewhere(&self, vip: IpAddr, own: &str) -> bool {
+        let others = self.links.values().filter(|link| link.up && link.name != own);
+        others
+            .flat_map(|link| on_interface(&self.present, link.index, vip))
+            .any(|address| !self.removing.contains(&key(address.index, address.prefix)))
     }
 
     fn reconcile_vip(&mut self, vip: IpAddr, now: Instant) {
@@ -424,6 +469,13 @@ impl Addresses {
     }
 
     fn set_presence(&mut self, vip: IpAddr, presence: Presence) {
+        let Some(wanted) = self.wanted.get(&vip) else { return };
+        let presence = match presence {
+            Presence::Missing(why) if self.is_elsewhere(vip, &wanted.interface) => {
+                Presence::Elsewhere(why)
+            }
+            presence => presence,
+        };
         if let Some(wanted) = self.wanted.get_mut(&vip).filter(|w| w.presence != presence) {
             wanted.presence = presence;
             self.changed.push_back(vip);

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use crate::check::driver::{Command as CheckCommand, Generation, Report};
 use crate::check::{CheckId, Outcome};
 use crate::config::Config;
-use crate::netlink::{Addresses, Presence};
+use crate::netlink::{self, Addresses, Presence};
 use crate::rib::Rib;
 use crate::route::{CheckName, PeerName, ServiceName};
 use crate::service::Service;
@@ -135,7 +135,12 @@ impl Speaker {
             }
             Input::Bfd(event) => self.handle_bfd(event, now),
             Input::Probed(report) => self.handle_probed(report, now),
-            Input::Netlink(event) => self.addresses.handle_event(event, now),
+            Input::Netlink(event) => {
+                if let netlink::Event::Broken(error) = &event {
+                    self.notice(Notice::new(Level::Error, error));
+                }
+                self.addresses.handle_event(event, now);
+            }
             Input::RouterId(found) => self.handle_router_id(&found, now),
             Input::Reload(config) => self.reload(*config, now),
             Input::Stop(text) => self.begin_stop(text, now),
@@ -187,9 +192,14 @@ impl Speaker {
     /// Lets what happened run through the chain until nothing moves any more.
     fn drain(&mut self, now: Instant) {
         while let Some(vip) = self.addresses.poll_changed() {
-            if let Presence::Missing(reason) = self.addresses.presence(vip).clone() {
+            let trouble = match self.addresses.presence(vip).clone() {
+                Presence::Missing(reason) => Some((reason, "is not on this host")),
+                Presence::Elsewhere(reason) => Some((reason, "stays where it was")),
+                Presence::Pending | Presence::Present => None,
+            };
+            if let Some((reason, what)) = trouble {
                 let service = self.owners.get(&vip).cloned();
-                let message = format!("VIP {vip} is not on this host: {reason}");
+                let message = format!("VIP {vip} {what}: {reason}");
                 let notice = Notice { service, ..Notice::new(Level::Error, message) };
                 self.notice(Notice { prefix: Some(vip), reason: Some(reason), ..notice });
             }
@@ -306,7 +316,11 @@ impl Speaker {
         let config = entry.service.config();
         let wanted = self.phase.is_running() && entry.service.verdict() == Verdict::Up;
         let present = match &config.interface {
-            None => true,
+            None => {
+                self.leaving.remove(&vip);
+                self.addresses.disown(vip);
+                true
+            }
             Some(interface) => {
                 if wanted || config.keep_address && self.phase.is_running() {
                     self.leaving.remove(&vip);
@@ -316,7 +330,7 @@ impl Speaker {
                 } else {
                     self.leaving.insert(vip);
                 }
-                *self.addresses.presence(vip) == Presence::Present
+                self.addresses.presence(vip).is_there()
             }
         };
         self.announce(vip, wanted && present, now);

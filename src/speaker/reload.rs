@@ -70,11 +70,15 @@ impl Speaker {
         let Some(entry) = self.services.get_mut(name) else { return };
         let result = entry.service.configure(config);
         entry.waiting.retain(|check| !result.stopped.contains(check));
-        entry.waiting.extend(result.started);
-        for check in result.stopped {
-            entry.checks.remove(&check);
-            let id = CheckId { service: name.clone(), check };
-            self.outputs.push_back(Output::Check(CheckCommand::Stop(id)));
+        entry.waiting.extend(result.started.iter().cloned());
+        // What begins anew may have to wait for a VIP; the last probe of what had its name before
+        // must not be its first outcome.
+        let ended: Vec<_> = result.stopped.into_iter().chain(result.started).collect();
+        for check in &ended {
+            entry.checks.remove(check);
+        }
+        for check in ended {
+            self.stop_check(name, check);
         }
         if result.service_changed {
             self.handle_verdict(name, now);

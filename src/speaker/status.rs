@@ -288,6 +288,9 @@ impl Speaker {
         let presence = self.addresses.presence(vip);
         let announcing_since = entry.announced.get(&vip).map(|at| clock.date(*at));
         let reason = match (&announcing_since, presence) {
+            (Some(_), Presence::Elsewhere(reason)) => {
+                Some(format!("still on another interface: {reason}"))
+            }
             (Some(_), _) => None,
             (None, _) if !self.phase.is_running() => Some("the daemon is stopping".into()),
             (None, Presence::Missing(reason)) if interface.is_some() => Some(reason.clone()),

@@ -365,10 +365,15 @@ fn a_vip_follows_its_interface_away_and_back() {
     host.done(add(8, VIP));
     host.changed();
 
-    // Another name: what we put there goes, and the wish waits for an interface of that name.
+    // Another name: what we put there stays until there is an interface of that name.
     host.handle(Event::Link(link(8, "wan")));
+    let elsewhere = Presence::Elsewhere("interface eth1 does not exist".into());
+    assert_eq!((host.requests(), host.changed()), (vec![], vec![(ip(VIP), elsewhere)]));
+    host.handle(Event::Link(link(9, "eth1")));
+    assert_eq!(host.requests(), [add(9, VIP)]);
+    host.done(add(9, VIP));
+    assert_eq!(host.changed(), [(ip(VIP), Presence::Present)]);
     assert_eq!(host.requests(), [remove(8, VIP)]);
-    assert_eq!(host.changed(), [(ip(VIP), absent)]);
 }
 
 #[test]
@@ -469,13 +474,71 @@ fn each_vip_goes_to_its_interface_and_follows_a_change_of_it() {
     host.done(add(1, VIP));
     host.done(add(2, VIP6));
     host.changed();
+    // The old address goes when the new one is there, so that the VIP is never missing.
     host.want(VIP, "eth0");
-    assert_eq!(host.requests(), [add(2, VIP), remove(1, VIP)]);
-    assert_eq!(host.presence(VIP), Presence::Pending);
-    host.done(add(2, VIP));
-    host.done(remove(1, VIP));
-    assert_eq!(host.changed(), [(ip(VIP), Presence::Present)]);
+    assert_eq!(host.requests(), [add(2, VIP)]);
+    assert_eq!(host.presence(VIP), Presence::Elsewhere("about to move to eth0".into()));
+    host.refused(add(2, VIP), "not permitted");
+    let why = "cannot add it to eth0: not permitted";
+    assert_eq!(host.changed(), [(ip(VIP), Presence::Elsewhere(why.into()))]);
     assert_eq!(host.requests(), []);
+    host.wait(SECOND);
+    assert_eq!(host.requests(), [add(2, VIP)]);
+    host.done(add(2, VIP));
+    assert_eq!(host.changed(), [(ip(VIP), Presence::Present)]);
+    assert_eq!(host.requests(), [remove(1, VIP)]);
+    host.done(remove(1, VIP));
+    assert_eq!((host.requests(), host.changed()), (vec![], vec![]));
+}
+
+#[test]
+fn a_vip_that_is_to_move_is_missing_once_it_is_deleted_where_it_was() {
+    let mut host = Host::with(&[]);
+    host.want(VIP, "lo");
+    host.requests();
+    host.done(add(1, VIP));
+    host.changed();
+    host.want(VIP, "eth9");
+    let why = "interface eth9 does not exist";
+    assert_eq!(host.changed(), [(ip(VIP), Presence::Elsewhere(why.into()))]);
+    host.handle(Event::AddressGone(ours(1, VIP)));
+    assert_eq!((host.changed(), host.requests()), (vec![(ip(VIP), missing(why))], vec![]));
+}
+
+#[test]
+fn a_vip_that_is_somebody_elses_from_now_on_stays_until_we_stop_and_is_not_put_back() {
+    for deleted in [true, false] {
+        let mut host = Host::with(&[]);
+        host.want(VIP, "lo");
+        host.requests();
+        host.done(add(1, VIP));
+        host.addresses.disown(ip(VIP));
+        host.wait(SECOND * 60);
+        assert_eq!(host.requests(), []);
+        if deleted {
+            host.handle(Event::AddressGone(ours(1, VIP)));
+            assert_eq!(host.requests(), []);
+        }
+        host.addresses.unwant_all(host.now);
+        assert_eq!(host.requests().is_empty(), deleted);
+    }
+}
+
+#[test]
+fn a_kernel_that_cannot_be_talked_to_is_the_reason_why_vips_are_missing_until_it_can() {
+    let mut host = Host { addresses: Addresses::default(), ..Host::with(&[]) };
+    host.want(VIP, "lo");
+    host.handle(Event::Broken("no netlink".into()));
+    host.want(VIP6, "lo");
+    assert_eq!(host.changed(), [(ip(VIP), missing("no netlink"))]);
+    assert_eq!(host.presence(VIP6), missing("no netlink"));
+    host.handle(Event::Dump(vec![link(1, "lo")], vec![]));
+    assert_eq!(host.requests(), [add(1, VIP), add(1, VIP6)]);
+    host.done(add(1, VIP));
+    assert_eq!(host.changed(), [(ip(VIP), Presence::Present)]);
+    // Later on, what is known stays known.
+    host.handle(Event::Broken("no netlink".into()));
+    assert_eq!(host.changed(), []);
 }
 
 #[test]
@@ -487,11 +550,12 @@ fn a_vip_that_moves_while_it_is_added_ends_where_it_is_wanted() {
         host.want(VIP, "eth0");
         assert_eq!(host.requests(), [add(2, VIP)]);
         host.handle(Event::Done(add(1, VIP), result.clone()));
-        let leftover = if result.is_ok() { vec![remove(1, VIP)] } else { vec![] };
-        assert_eq!((host.requests(), host.changed()), (leftover, vec![]), "{result:?}");
+        assert_eq!((host.requests(), host.changed()), (vec![], vec![]), "{result:?}");
         assert!(!host.addresses.is_settled());
         host.done(add(2, VIP));
         assert_eq!(host.changed(), [(ip(VIP), Presence::Present)]);
+        let leftover = if result.is_ok() { vec![remove(1, VIP)] } else { vec![] };
+        assert_eq!(host.requests(), leftover);
     }
 }
 
