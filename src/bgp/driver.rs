@@ -211,10 +211,6 @@ impl Task {
     /// Reads and writes until either side is done.
     async fn run(self, stream: TcpStream, mut orders: mpsc::Receiver<Order>) {
         let (mut reader, mut writer) = stream.into_split();
-        let set_user_timeout = |writer: &OwnedWriteHalf, limit| {
-            // Without it the hold timer alone ends a connection that is stuck.
-            let _ = socket::set_user_timeout(writer.as_ref(), limit);
-        };
         let read = async {
             loop {
                 let mut octets = Vec::with_capacity(4096);
@@ -233,23 +229,8 @@ impl Task {
                     Order::SetUserTimeout(limit) => set_user_timeout(&writer, limit),
                     Order::Close(last_words) => return Ok(last_words),
                     Order::Write(octets) => {
-                        let mut unwritten = octets.as_slice();
-                        while !unwritten.is_empty() {
-                            // A peer that does not read must not keep us from closing.
-                            tokio::select! {
-                                biased;
-                                written = write_some(&writer, unwritten) => {
-                                    unwritten = unwritten.get(written?..).unwrap_or_default();
-                                }
-                                order = orders.recv() => match order {
-                                    Some(Order::SetUserTimeout(limit)) => {
-                                        set_user_timeout(&writer, limit);
-                                    }
-                                    Some(Order::Close(_) | Order::Write(_)) | None => {
-                                        return Ok(Vec::new());
-                                    }
-                                },
-                            }
+                        if !write(&writer, &octets, &mut orders).await? {
+                            return Ok(Vec::new());
                         }
                         self.tell(Tcp::Written).await;
                     }
@@ -290,13 +271,33 @@ impl Task {
     }
 }
 
-/// Writes what there is room for, at least one octet. Dropped while it waits, it has written none.
-async fn write_some(writer: &OwnedWriteHalf, octets: &[u8]) -> io::Result<usize> {
-    loop {
-        writer.writable().await?;
-        match writer.try_write(octets) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            written => return written,
+/// Without it the hold timer alone ends a connection that is stuck.
+fn set_user_timeout(writer: &OwnedWriteHalf, limit: Duration) {
+    let _ = socket::set_user_timeout(writer.as_ref(), limit);
+}
+
+/// Writes all octets; whether it could. A peer that does not read must not keep us from closing.
+async fn write(
+    writer: &OwnedWriteHalf,
+    mut octets: &[u8],
+    orders: &mut mpsc::Receiver<Order>,
+) -> io::Result<bool> {
+    while !octets.is_empty() {
+        tokio::select! {
+            biased;
+            ready = writer.writable() => {
+                ready?;
+                match writer.try_write(octets) {
+                    Ok(length) => octets = octets.get(length..).unwrap_or_default(),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            order = orders.recv() => match order {
+                Some(Order::SetUserTimeout(limit)) => set_user_timeout(writer, limit),
+                Some(Order::Close(_) | Order::Write(_)) | None => return Ok(false),
+            },
         }
     }
+    Ok(true)
 }

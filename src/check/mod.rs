@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 use crate::route::{CheckName, ServiceName};
 use crate::sys;
 
+/// How late a probe may be on a host that is overloaded and yet at work.
+const BUSY: Duration = Duration::from_secs(10);
+
 /// What is probed, and when.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Check {
@@ -30,6 +33,15 @@ pub struct Check {
     pub timeout: Duration,
     /// When probes are due
     pub pace: schedule::Pace,
+}
+
+impl Check {
+    /// For how long an outcome is worth something when no other follows: several intervals, and
+    /// more than what a busy host may take.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.pace.longest() * 3 + self.timeout + BUSY
+    }
 }
 
 /// Every kind of probe.

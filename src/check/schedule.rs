@@ -36,6 +36,12 @@ pub enum Mode {
 }
 
 impl Pace {
+    /// The longest of the intervals.
+    #[must_use]
+    pub fn longest(self) -> Duration {
+        self.steady.max(self.changing).max(self.down)
+    }
+
     fn interval(self, mode: Mode) -> Duration {
         match mode {
             Mode::Steady => self.steady,

@@ -96,11 +96,16 @@ async fn connect(runtime_directory: &Path) -> Result<ManagerProxy<'static>, Erro
 async fn within<T>(call: impl Future<Output = zbus::Result<T>>) -> Result<T, Error> {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(zbus::Error::FDO(error))) => Err(match *error {
-            fdo::Error::Failed(text) | fdo::Error::AccessDenied(text) => Error::Refused(text),
-            error => Error::NoAnswer(error.to_string()),
-        }),
+        Ok(Err(zbus::Error::FDO(error))) => Err(refusal(*error)),
         Ok(Err(error)) => Err(Error::NoAnswer(error.to_string())),
         Err(_) => Err(Error::NoAnswer(format!("nothing came within {PATIENCE:?}"))),
+    }
+}
+
+fn refusal(error: fdo::Error) -> Error {
+    if let fdo::Error::Failed(text) | fdo::Error::AccessDenied(text) = error {
+        Error::Refused(text)
+    } else {
+        Error::NoAnswer(error.to_string())
     }
 }

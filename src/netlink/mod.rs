@@ -474,7 +474,10 @@ impl Addresses {
             Presence::Missing(why) if self.is_elsewhere(vip, &wanted.interface) => {
                 Presence::Elsewhere(why)
             }
-            presence => presence,
+            Presence::Pending
+            | Presence::Present
+            | Presence::Elsewhere(_)
+            | Presence::Missing(_) => presence,
         };
         if let Some(wanted) = self.wanted.get_mut(&vip).filter(|w| w.presence != presence) {
             wanted.presence = presence;

@@ -7,6 +7,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::check::schedule::Mode;
 use crate::check::{Check, Failure, Outcome};
@@ -120,6 +121,29 @@ impl Service {
         let new_mode = (mode != state.mode).then_some(mode);
         state.mode = mode;
         Consequence { check_changed, service_changed: self.judge(), mode: new_mode }
+    }
+
+    /// Forgets what is known about checks that have had no outcome for too long: the host was
+    /// suspended, or nothing probes any more. Returns them, to be started anew, and whether the
+    /// verdict changed.
+    pub fn expire(&mut self, now: Instant) -> (Vec<CheckName>, bool) {
+        let mut expired = Vec::new();
+        for (name, state) in &mut self.checks {
+            let Some(config) = self.config.checks.get(name) else { continue };
+            let last = state.last.as_ref().map(|outcome| outcome.finished);
+            let is_known = state.health.verdict() != Verdict::Unknown;
+            if is_known && last.is_some_and(|at| now > at + config.check.patience()) {
+                state.health = Health::new(config.thresholds);
+                state.mode = Mode::default();
+                expired.push(name.clone());
+            }
+        }
+        if expired.is_empty() {
+            return (expired, false);
+        }
+        let before = std::mem::take(&mut self.verdict);
+        self.judge();
+        (expired, self.verdict != before)
     }
 
     /// Takes over a new configuration. Checks that did not change keep what is known about them;

@@ -43,6 +43,9 @@ pub use output::Output;
 /// (RFC 4724 §4.1 asks for such a bound on the other side).
 pub const DEFERRAL_TIME: Duration = Duration::from_secs(60);
 
+/// Between looks for outcomes that are too old.
+const EXPIRE: Duration = Duration::from_secs(1);
+
 /// The daemon.
 #[derive(Debug)]
 pub struct Speaker {
@@ -60,6 +63,8 @@ pub struct Speaker {
     rib: Rib,
     peers: BTreeMap<PeerName, PeerEntry>,
     listening: Option<String>,
+    /// When to look again for outcomes that are too old to go by
+    expire_at: Instant,
     /// When End-of-RIB is sent at the latest; `None` once it may be
     deferral: Option<Instant>,
     phase: Phase,
@@ -105,6 +110,7 @@ impl Speaker {
             rib: Rib::default(),
             peers: BTreeMap::new(),
             listening: None,
+            expire_at: now + EXPIRE,
             deferral: Some(now + DEFERRAL_TIME),
             phase: Phase::Running,
             next_generation: 0,
@@ -157,6 +163,10 @@ impl Speaker {
         if self.find_router_id_at.is_some_and(|at| at <= now) {
             self.find_router_id(now);
         }
+        if self.expire_at <= now {
+            self.expire_at = now + EXPIRE;
+            self.expire_checks(now);
+        }
         if self.deferral.is_some_and(|at| at <= now) {
             let text = "End-of-RIB goes out although not every service has a first result";
             self.notice(Notice::new(Level::Warn, text));
@@ -178,6 +188,7 @@ impl Speaker {
             self.addresses.poll_timeout(),
             self.find_router_id_at,
             self.deferral,
+            (!self.services.is_empty()).then_some(self.expire_at),
             self.phase.deadline(),
         ];
         peers.chain(others.into_iter().flatten()).min()
@@ -264,6 +275,24 @@ impl Speaker {
         }
         if consequence.service_changed {
             self.handle_verdict(&name, now);
+        }
+    }
+
+    /// Goes by no outcome that is too old. A daemon that was suspended must not announce what was
+    /// healthy before, nor take what its probes missed meanwhile for a failure.
+    fn expire_checks(&mut self, now: Instant) {
+        for name in self.services.keys().cloned().collect::<Vec<_>>() {
+            let Some(entry) = self.services.get_mut(&name) else { continue };
+            let (expired, service_changed) = entry.service.expire(now);
+            for check in expired {
+                let text = format!("check {check} has had no result for too long, starting anew");
+                let notice = Notice::service(Level::Warn, &name, text);
+                self.notice(Notice { check: Some(check.clone()), ..notice });
+                self.start_check(&name, check);
+            }
+            if service_changed {
+                self.handle_verdict(&name, now);
+            }
         }
     }
 

@@ -145,3 +145,39 @@ fn a_thousand_services_that_fail_at_once_are_withdrawn_in_a_few_messages() {
     }
     world.run_until_true(secs(3), |w| w.routes("tor1").len() == 1001);
 }
+
+#[test]
+fn a_service_that_failed_while_the_daemon_stood_still_is_not_announced_again() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    world.set_health("web/alive", Health::Broken);
+    world.freeze(secs(60));
+    for _ in 0..600 {
+        world.run(millis(100));
+        assert_eq!(world.routes("tor1"), NOTHING);
+    }
+}
+
+#[test]
+fn what_was_missed_while_the_daemon_stood_still_is_no_failure() {
+    let mut world = World::new(&BASE.replace("fall = 3", "fall = 1")).boot();
+    world.run(millis(60_000));
+    world.freeze(secs(60));
+    world.run_until_true(secs(3), |w| w.routes("tor1") == WEB);
+    assert_eq!(
+        world.status().services[0].checks[0].last.as_ref().and_then(|p| p.error.clone()),
+        None
+    );
+    assert!(!world.log_text().contains("check alive is down"), "{}", world.log_text());
+}
+
+#[test]
+fn a_service_that_nothing_probes_any_more_is_withdrawn() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    world.set_health("web/alive", Health::Stuck);
+    let took = world.run_until_true(secs(30), |w| w.routes("tor1") == NOTHING);
+    assert!(took >= secs(10), "a busy host has its time: {took:?}");
+    let reason = world.status().services[0].reason.clone();
+    assert_eq!(reason.as_deref(), Some("no result yet of check alive"));
+}

@@ -54,6 +54,8 @@ pub(crate) enum Health {
     Broken,
     /// No answer: the timeout ends the probe
     Silent,
+    /// Not even that: whoever probes hangs
+    Stuck,
 }
 
 /// A router.
@@ -263,6 +265,13 @@ impl World {
         self.speaker.status(Clock { now: self.now, wall })
     }
 
+    /// The daemon stands still for so long, as when its host is suspended.
+    pub(crate) fn freeze(&mut self, length: Duration) {
+        self.now += length;
+        self.tick();
+        self.settle();
+    }
+
     /// Lets time pass.
     pub(crate) fn run(&mut self, length: Duration) {
         let end = self.now + length;
@@ -341,6 +350,7 @@ impl World {
             Health::Healthy => (Duration::from_millis(1), Ok(())),
             Health::Broken => (Duration::from_millis(1), Err(Failure::new("HTTP status 503"))),
             Health::Silent => (check.timeout, Err(Failure::new("no answer in time"))),
+            Health::Stuck => (Duration::from_secs(86_400), Ok(())),
         };
         let (started, ends) = (self.now, self.now + took);
         self.probes.push(Probe { id, generation: *generation, started, ends, result });
