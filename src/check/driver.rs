@@ -17,6 +17,11 @@ use super::http::{Clients, Prepared};
 use super::schedule::{Mode, Schedule};
 use super::tcp::Tcp;
 use super::{Check, CheckId, Failure, Outcome, Probe};
+use crate::sys;
+
+/// So many probes at a time, as when all checks begin or their services hang, need so much memory
+/// that it is worth being given back afterwards.
+const BURST: usize = 64;
 
 /// What the owner wants.
 #[derive(Debug)]
@@ -60,6 +65,7 @@ pub fn spawn(
         checks: HashMap::new(),
         clients: Clients::default(),
         probes: JoinSet::new(),
+        most_probes: 0,
         reports,
     };
     thread::Builder::new()
@@ -73,6 +79,8 @@ struct Driver {
     checks: HashMap<CheckId, (Arc<Running>, Option<AbortHandle>)>,
     clients: Clients,
     probes: JoinSet<(CheckId, Generation)>,
+    /// The most there were at a time, since memory was last given back
+    most_probes: usize,
     reports: mpsc::Sender<Report>,
 }
 
@@ -117,6 +125,7 @@ impl Driver {
                     {
                         self.schedule.handle_finished(&id, Instant::now());
                     }
+                    self.release_memory();
                 }
                 () = due => {}
             }
@@ -147,6 +156,15 @@ impl Driver {
         }
     }
 
+    /// Gives back what a burst of probes needed, once it is over: each takes some 20 KiB, which
+    /// the allocator would keep.
+    fn release_memory(&mut self) {
+        if self.most_probes >= BURST && self.probes.len() <= self.most_probes / 8 {
+            self.most_probes = 0;
+            sys::release_free_memory();
+        }
+    }
+
     /// Ends the probe of a check that is replaced or stopped, if one is under way.
     fn end_probe(&mut self, id: &CheckId) {
         if let Some((_, Some(probe))) = self.checks.get(id) {
@@ -165,6 +183,7 @@ impl Driver {
             let _ = reports.send(Report { id: id.clone(), generation, outcome }).await;
             (id, generation)
         }));
+        self.most_probes = self.most_probes.max(self.probes.len());
     }
 }
 
