@@ -108,6 +108,12 @@ impl DownReason {
         }
     }
 
+    /// Whether either end said why by NOTIFICATION.
+    #[must_use]
+    pub fn has_notification(&self) -> bool {
+        matches!(self, Self::NotificationReceived(_)) || self.notification().is_some()
+    }
+
     /// Whether the peer, or we, found fault: asking again at once would only repeat it.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

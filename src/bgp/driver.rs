@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Serial;
 use super::peer::Config;
-use super::socket;
+use super::socket::{self, Listener};
 use super::transport::{Tcp, Transport};
 use crate::route::PeerName;
 use crate::sys;
@@ -35,8 +35,8 @@ pub enum Event {
     Tcp(PeerName, Serial, Tcp),
     /// A remote speaker at this address opened a connection to us
     Accepted(IpAddr, TcpStream),
-    /// Listening does not work, or (`None`) works again
-    CannotListen(Option<String>),
+    /// At any address of this family listening does not work, or (`None`) works for all peers
+    CannotListen(IpAddr, Option<String>),
 }
 
 /// What a connection's task is to do.
@@ -124,14 +124,13 @@ impl Connections {
         for listener in self.listeners.drain(..) {
             listener.abort();
         }
-        for ipv4 in [true, false] {
-            let of_family = || peers.iter().filter(|peer| peer.address.is_ipv4() == ipv4);
-            if of_family().next().is_none() {
-                continue;
+        for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+            let of_family = peers.iter().filter(|peer| peer.address.is_ipv4() == any.is_ipv4());
+            let peers: Vec<_> = of_family.cloned().collect();
+            if !peers.is_empty() {
+                let events = self.events.clone();
+                self.listeners.push(self.tasks.spawn(listen(port, any, peers, events)));
             }
-            let events = self.events.clone();
-            let peers: Vec<_> = of_family().cloned().collect();
-            self.listeners.push(self.tasks.spawn(listen(port, ipv4, peers, events)));
         }
     }
 
@@ -163,14 +162,16 @@ impl Connections {
 }
 
 /// Listens in one family, and goes on trying where that does not work.
-async fn listen(port: u16, ipv4: bool, peers: Vec<Transport>, events: mpsc::Sender<Event>) {
+async fn listen(port: u16, any: IpAddr, peers: Vec<Transport>, events: mpsc::Sender<Event>) {
     let mut told = None;
-    let listener = loop {
-        match socket::listen(port, ipv4, &peers) {
+    let Listener { listener, unsigned } = loop {
+        match socket::listen(port, any, &peers).await {
             Ok(listener) => break listener,
             Err(error) => {
                 let text = Some(error.text);
-                if told != text && events.send(Event::CannotListen(text.clone())).await.is_err() {
+                if told != text
+                    && events.send(Event::CannotListen(any, text.clone())).await.is_err()
+                {
                     return;
                 }
                 told = text;
@@ -178,13 +179,18 @@ async fn listen(port: u16, ipv4: bool, peers: Vec<Transport>, events: mpsc::Send
             }
         }
     };
-    if told.is_some() && events.send(Event::CannotListen(None)).await.is_err() {
+    let troubles: Vec<_> = unsigned.iter().map(|(_, why)| why.as_str()).collect();
+    let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
+    if events.send(Event::CannotListen(any, trouble)).await.is_err() {
         return;
     }
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
                 let remote = remote.ip().to_canonical();
+                if unsigned.iter().any(|(peer, _)| *peer == remote) {
+                    continue;
+                }
                 if events.send(Event::Accepted(remote, stream)).await.is_err() {
                     return;
                 }

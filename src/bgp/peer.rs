@@ -106,6 +106,9 @@ pub struct Peer {
     since: Instant,
     last_down: Option<(DownReason, Instant)>,
     last_failure: Option<(DownReason, Instant)>,
+    /// The last failure with a NOTIFICATION: a router that has sent one may hang up on the next
+    /// attempts without a word
+    last_notification: Option<(DownReason, Instant)>,
     /// The failure that was told last, so that repetitions are not
     told: Option<DownReason>,
     /// Of this session: there can be a thousand in one message, and a million messages
@@ -137,6 +140,7 @@ impl Peer {
             since: now,
             last_down: None,
             last_failure: None,
+            last_notification: None,
             told: None,
             told_defects: BTreeSet::new(),
             counters: Counters::default(),
@@ -377,6 +381,7 @@ impl Peer {
         self.since = now;
         self.told = None;
         self.last_failure = None;
+        self.last_notification = None;
         self.told_defects.clear();
         self.counters.established += 1;
         self.events.push_back(Event::Established(session));
@@ -431,6 +436,9 @@ impl Peer {
         if self.told.as_ref() != Some(&reason) {
             self.told = Some(reason.clone());
             self.events.push_back(Event::Failed(reason.clone()));
+        }
+        if reason.has_notification() {
+            self.last_notification = Some((reason.clone(), now));
         }
         self.last_failure = Some((reason, now));
     }
@@ -511,6 +519,12 @@ impl Peer {
     #[must_use]
     pub fn last_failure(&self) -> Option<&(DownReason, Instant)> {
         self.last_failure.as_ref()
+    }
+
+    /// The last such failure in which either end said why by NOTIFICATION, and when.
+    #[must_use]
+    pub fn last_notification(&self) -> Option<&(DownReason, Instant)> {
+        self.last_notification.as_ref()
     }
 
     /// When the next attempt to connect comes, if one is planned.

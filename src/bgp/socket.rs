@@ -2,13 +2,15 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads passwords")]
 #![expect(clippy::disallowed_types, reason = "driver: makes sockets")]
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::spawn_blocking;
 
 use super::down::ConnectError;
 use super::transport::{Password, Transport};
@@ -27,17 +29,20 @@ pub(super) async fn connect(
     transport: &Transport,
     user_timeout: Option<Duration>,
 ) -> Result<TcpStream, ConnectError> {
-    let socket = prepare(transport, user_timeout)?;
+    let socket = prepare(transport, user_timeout).await?;
     let to = SocketAddr::new(transport.address, transport.port);
     let connected = TcpSocket::from_std_stream(socket.into()).connect(to).await;
     connected.map_err(|error| transport.explain(&error))
 }
 
-fn prepare(transport: &Transport, user_timeout: Option<Duration>) -> Result<Socket, ConnectError> {
+async fn prepare(
+    transport: &Transport,
+    user_timeout: Option<Duration>,
+) -> Result<Socket, ConnectError> {
     let explain = |error: io::Error| transport.explain(&error);
     let socket = new_socket(transport.address).map_err(explain)?;
     if let Some(password) = &transport.password {
-        sign(&socket, transport.address, password)?;
+        sign(&socket, transport.address, password).await?;
     }
     configure(&socket, transport, user_timeout).map_err(explain)?;
     if let Some(source) = transport.source_address {
@@ -60,14 +65,19 @@ pub(super) fn set_user_timeout(stream: &TcpStream, timeout: Duration) -> io::Res
     socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
 }
 
-/// Listens on a port in one family for peers, some of which may sign.
-pub(super) fn listen(
+/// A socket that peers connect to.
+pub(super) struct Listener {
+    pub(super) listener: TcpListener,
+    /// Peers whose password cannot be used, and why: they must not come in without it
+    pub(super) unsigned: Vec<(IpAddr, String)>,
+}
+
+/// Listens on a port at `any` address of a family for peers, some of which may sign.
+pub(super) async fn listen(
     port: u16,
-    ipv4: bool,
+    any: IpAddr,
     peers: &[Transport],
-) -> Result<TcpListener, ConnectError> {
-    let any: IpAddr =
-        if ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+) -> Result<Listener, ConnectError> {
     let failed = |error: io::Error| {
         let kind = error.kind();
         let hint = if kind == io::ErrorKind::PermissionDenied {
@@ -82,18 +92,23 @@ pub(super) fn listen(
     };
     let socket = new_socket(any).map_err(failed)?;
     socket.set_reuse_address(true).map_err(failed)?;
-    if !ipv4 {
+    if any.is_ipv6() {
         socket.set_only_v6(true).map_err(failed)?;
     }
     // The keys must be there before the first SYN.
+    let mut unsigned = Vec::new();
     for peer in peers {
-        if let Some(password) = &peer.password {
-            sign(&socket, peer.address, password)?;
+        if let Some(password) = &peer.password
+            && let Err(error) = sign(&socket, peer.address, password).await
+        {
+            let text = format!("{} cannot connect to us: {}", peer.address, error.text);
+            unsigned.push((peer.address, text));
         }
     }
     socket.bind(&SocketAddr::new(any, port).into()).map_err(failed)?;
     socket.listen(16).map_err(failed)?;
-    TcpListener::from_std(socket.into()).map_err(failed)
+    let listener = TcpListener::from_std(socket.into()).map_err(failed)?;
+    Ok(Listener { listener, unsigned })
 }
 
 /// The address from which the kernel would reach `peer`; no packet is sent.
@@ -131,25 +146,31 @@ fn configure(
     socket.set_tcp_user_timeout(user_timeout)
 }
 
-fn sign(socket: &Socket, peer: IpAddr, password: &Password) -> Result<(), ConnectError> {
+async fn sign(socket: &Socket, peer: IpAddr, password: &Password) -> Result<(), ConnectError> {
     let failed = |error: io::Error| ConnectError {
         kind: error.kind(),
         text: format!("cannot use {password}: {}", sys::describe(&error)),
     };
-    let key = read_password(password).map_err(failed)?;
+    // A file may be on a file system that does not answer.
+    let wanted = password.clone();
+    let key = spawn_blocking(move || read_password(&wanted)).await;
+    let key = key.expect("a panic ends the process").map_err(failed)?;
     sys::set_tcp_md5(socket, peer, &key).map_err(failed)
 }
 
 fn read_password(password: &Password) -> io::Result<Vec<u8>> {
-    let mut key = match password {
-        Password::File(path) => std::fs::read(path)?,
+    let path = match password {
+        Password::File(path) => path.clone(),
         Password::Credential(name) => {
             let folder = std::env::var("CREDENTIALS_DIRECTORY").map_err(|_| {
                 io::Error::other("systemd passed no credentials (LoadCredential= in the unit)")
             })?;
-            std::fs::read(Path::new(&folder).join(name))?
+            Path::new(&folder).join(name)
         }
     };
+    // More than any key is enough to say that it is too long.
+    let mut key = Vec::new();
+    File::open(path)?.take(4096).read_to_end(&mut key)?;
     while key.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
         key.pop();
     }

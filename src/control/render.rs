@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::route::ServiceName;
 use crate::service::health::Verdict;
-use crate::speaker::status::{CheckStatus, PeerStatus, ServiceStatus, Status, VipStatus};
+use crate::speaker::status::{CheckStatus, Down, PeerStatus, ServiceStatus, Status, VipStatus};
 
 /// How it is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +112,14 @@ impl Page {
                 let ago = self.ago(&failure.at);
                 self.line(indent, &format!("last attempt failed {ago} ago: {}", failure.reason));
             }
+            let said = peer.last_notification.as_ref();
+            let is_last = |said: &&Down| {
+                peer.last_failure.as_ref().is_some_and(|failure| failure.reason == said.reason)
+            };
+            if let Some(said) = said.filter(|said| !is_last(said)) {
+                let ago = self.ago(&said.at);
+                self.line(indent, &format!("last NOTIFICATION {ago} ago: {}", said.reason));
+            }
             if let Some(next) = &peer.next_attempt {
                 let wait = self.until(next);
                 self.line(indent, &format!("next attempt in {wait}"));
@@ -120,8 +128,12 @@ impl Page {
         if let Some(bfd) = &peer.bfd {
             let state = if bfd.up { "up" } else { "down" };
             let mut text = format!("BFD {state} for {}", self.ago(&bfd.since));
-            if let Some(why) = bfd.error.as_ref().or(bfd.reason.as_ref()) {
-                let _ = write!(text, ": {why}");
+            let never_up = "it has not come up; the router has no BFD for this host, or its \
+                            packets are filtered";
+            match (&bfd.error, &bfd.reason) {
+                (Some(why), _) | (None, Some(why)) => drop(write!(text, ": {why}")),
+                (None, None) if !bfd.up => drop(write!(text, ": {never_up}")),
+                (None, None) => {}
             }
             self.line(indent, &text);
         }

@@ -202,8 +202,8 @@ impl Owner {
             TcpEvent::Tcp(peer, serial, event) => {
                 self.speaker.handle(Input::Tcp(peer, serial, event), now);
             }
-            TcpEvent::CannotListen(trouble) => {
-                self.speaker.handle(Input::CannotListen(trouble), now);
+            TcpEvent::CannotListen(any, trouble) => {
+                self.speaker.handle(Input::CannotListen(any, trouble), now);
             }
             TcpEvent::Accepted(remote, stream) => {
                 let Ok(local) = stream.local_addr() else { return };

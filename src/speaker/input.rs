@@ -1,5 +1,5 @@
 //! Everything that can happen to the daemon.
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::bgp::Serial;
 use crate::bgp::transport::Tcp;
@@ -12,8 +12,8 @@ use crate::{bfd, check, netlink};
 pub enum Input {
     /// A TCP connection of a peer
     Tcp(PeerName, Serial, Tcp),
-    /// Listening for passive peers does not work, or (`None`) works again
-    CannotListen(Option<String>),
+    /// At any address of this family listening for passive peers does not work, or (`None`) does
+    CannotListen(IpAddr, Option<String>),
     /// From the BFD thread
     Bfd(bfd::driver::Event),
     /// A probe ended

@@ -62,7 +62,8 @@ pub struct Speaker {
     leaving: BTreeSet<IpAddr>,
     rib: Rib,
     peers: BTreeMap<PeerName, PeerEntry>,
-    listening: Option<String>,
+    /// Why passive peers of a family cannot connect
+    cannot_listen: BTreeMap<IpAddr, String>,
     /// When to look again for outcomes that are too old to go by
     expire_at: Instant,
     /// When End-of-RIB is sent at the latest; `None` once it may be
@@ -109,7 +110,7 @@ impl Speaker {
             leaving: BTreeSet::new(),
             rib: Rib::default(),
             peers: BTreeMap::new(),
-            listening: None,
+            cannot_listen: BTreeMap::new(),
             expire_at: now + EXPIRE,
             deferral: Some(now + DEFERRAL_TIME),
             phase: Phase::Running,
@@ -133,11 +134,12 @@ impl Speaker {
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
             Input::Tcp(peer, serial, event) => self.handle_tcp(&peer, serial, event, now),
-            Input::CannotListen(trouble) => {
-                if let Some(text) = &trouble {
-                    self.notice(Notice::new(Level::Error, text));
-                }
-                self.listening = trouble;
+            Input::CannotListen(any, Some(trouble)) => {
+                self.notice(Notice::new(Level::Error, &trouble));
+                self.cannot_listen.insert(any, trouble);
+            }
+            Input::CannotListen(any, None) => {
+                self.cannot_listen.remove(&any);
             }
             Input::Bfd(event) => self.handle_bfd(event, now),
             Input::Probed(report) => self.handle_probed(report, now),

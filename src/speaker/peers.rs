@@ -167,6 +167,7 @@ impl Speaker {
         let all = peers.filter(|_| any_passive).map(|peer| peer.bgp.transport.clone());
         let output = Output::Listen(self.config.bgp.port, all.collect());
         self.outputs.push_back(output);
+        self.cannot_listen.clear();
     }
 
     /// Starts all peers with the configured router ID, or asks for one.

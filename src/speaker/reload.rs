@@ -115,7 +115,7 @@ impl Speaker {
         // A peer that stays may have other routes now, and a removed one made room.
         let prefixes = self.rib.prefixes().collect();
         self.export(&prefixes, now);
-        if listening(old) != listening(&self.config) {
+        if listening(old) != listening(&self.config) || listens_for_passwords(&self.config) {
             self.listen();
         }
         if self.router_id.is_none() {
@@ -179,6 +179,13 @@ fn bfd_goes_on(before: &Peer, after: &Peer) -> bool {
 /// Whether the session need not be started anew.
 fn keeps_session(before: &Peer, after: &Peer) -> bool {
     before.bgp.transport == after.bgp.transport && before.bgp.session == after.bgp.session
+}
+
+/// Whether the listener has keys, which may have changed in their files.
+fn listens_for_passwords(config: &Config) -> bool {
+    let mut peers = config.peers.values();
+    peers.clone().any(|peer| peer.bgp.passive)
+        && peers.any(|peer| peer.bgp.transport.password.is_some())
 }
 
 /// What the listener depends on.

@@ -74,6 +74,8 @@ pub struct PeerStatus {
     pub last_down: Option<Down>,
     /// Why the last attempt since then failed, while there is no session
     pub last_failure: Option<Down>,
+    /// The last such failure in which either end said why by NOTIFICATION
+    pub last_notification: Option<Down>,
     /// When the next attempt to connect comes
     pub next_attempt: Option<String>,
     /// Its BFD session, if it has one
@@ -227,13 +229,14 @@ impl Speaker {
         let peers = self.peers.iter().filter_map(|(name, entry)| {
             Some(peer_status(name, entry, self.config.peers.get(name)?, clock))
         });
+        let listen_error: Vec<_> = self.cannot_listen.values().cloned().collect();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             time: clock.date(clock.now),
             stopping: !self.phase.is_running(),
             local_asn: self.config.bgp.local_asn,
             router_id: self.router_id,
-            listen_error: self.listening.clone(),
+            listen_error: (!listen_error.is_empty()).then(|| listen_error.join("; ")),
             reload_error: None,
             peers: peers.collect(),
             services: self.services.iter().map(|(n, e)| self.service_status(n, e, clock)).collect(),
@@ -363,6 +366,7 @@ fn peer_status(
         prefixes_announced: peer.rib().sent().len(),
         last_down: peer.last_down().map(down),
         last_failure: peer.last_failure().map(down),
+        last_notification: peer.last_notification().map(down),
         next_attempt: peer.next_attempt().map(|at| clock.date(at)),
         bfd: config.bfd.as_ref().map(|_| BfdStatus {
             up: entry.bfd.up,

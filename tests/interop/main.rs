@@ -78,10 +78,10 @@ fn wait_status(daemon: &Daemon, what: &str, truth: impl Fn(&Value) -> bool) -> R
         .with_context(|| format!("{what}: {:#}", status().unwrap_or_default()))
 }
 
-/// Why the last session with the first peer ended, and why the last attempt failed.
+/// Why the last session with the first peer ended, why the last attempt failed, and what was said.
 fn down_reasons(status: &Value) -> String {
     let reason = |key: &str| status["peers"][0][key]["reason"].as_str().unwrap_or_default();
-    [reason("last-down"), reason("last-failure")].join("\n")
+    ["last-down", "last-failure", "last-notification"].map(reason).join("\n")
 }
 
 fn wait_down_reason(daemon: &Daemon, words: &[&str]) -> Result<()> {

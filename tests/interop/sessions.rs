@@ -258,3 +258,30 @@ fn without_bfd_the_hold_timer_notices_silence() -> Result<()> {
     };
     wait_status(&daemon, "the silence is noticed", named).map(drop)
 }
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_password_that_cannot_be_read_keeps_that_peer_out_and_nobody_else() -> Result<()> {
+    let mut tor = TorConfig::new(Kind::Bird);
+    tor.neighbour.bfd = None;
+    let fabric = Fabric::start(&FabricConfig { hosts: 1, tors: vec![tor.clone(), tor] })?;
+    let key = fabric.host(1).namespace.directory().join("key");
+    let text = peers(&fabric, 1)
+        .replace("[peer.tor1]", &format!("[peer.tor1]\npassive = true\npassword-file = {key:?}"))
+        .replace("[peer.tor2]", "[peer.tor2]\npassive = true");
+    let daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
+    wait_status(&daemon, "the other peer connects, and the trouble is named", |status| {
+        let error = status["listen-error"].as_str().unwrap_or_default();
+        status["peers"][1]["established"] == true
+            && error.contains("10.1.1.0 cannot connect to us: cannot use password-file")
+    })?;
+    // The router has no password: it must not come in without one.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    ensure!(!is_established(&daemon.status()?));
+    std::fs::write(&key, "sesame\n")?;
+    daemon.reload()?;
+    let is_good = |status: &Value| status["listen-error"].is_null();
+    wait_status(&daemon, "the key is there", is_good)?;
+    ensure!(daemon.status()?["peers"][1]["sessions"] == 1, "the other session was not touched");
+    Ok(())
+}

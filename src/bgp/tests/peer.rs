@@ -986,6 +986,26 @@ mod looks {
     }
 
     #[test]
+    fn what_a_router_said_is_still_known_when_it_hangs_up_on_later_attempts() {
+        let (mut scene, serial) = Scene::connected(config());
+        scene.hear(serial, &Notification::new(2, 2, vec![]).encode());
+        let said_at = scene.now;
+        let reason = DownReason::NotificationReceived(Notification::new(2, 2, vec![]));
+        scene.actions();
+        let (_, next) = scene.next_attempt();
+        scene.connect(next);
+        scene.peer.handle_closed(next, None, scene.now);
+        let (vague, at) = scene.peer.last_failure().cloned().unwrap();
+        assert_eq!((vague.label(), at), ("closed-by-peer", scene.now));
+        assert_eq!(scene.peer.last_notification(), Some(&(reason, said_at)));
+        let (_, next) = scene.next_attempt();
+        scene.connect(next);
+        scene.events();
+        scene.come_up(next);
+        assert_eq!((scene.peer.last_notification(), scene.peer.last_failure()), (None, None));
+    }
+
+    #[test]
     fn what_the_peer_announces_is_counted_and_what_is_wrong_is_told() {
         let (mut scene, serial) = Scene::established();
         let good = message(UPDATE, &update(&[], &mandatory(), &[8, 10, 16, 172, 16]));
