@@ -4,7 +4,10 @@
 //! `table::Table` and makes of them the types that the rest of the crate uses, in which nothing
 //! invalid can be said and no default is left open. Whatever is wrong is collected with its place.
 mod bgp;
+mod check;
 mod files;
+mod http;
+mod peer;
 mod policy;
 mod problem;
 mod service;
@@ -154,7 +157,7 @@ fn read(reading: &Reading, sources: &[Source]) -> Option<Config> {
     let communities = policy::communities(reading, sections.community);
     let bgp = sections.bgp.and_then(bgp::bgp);
     let profiles = bgp::profiles(sections.bfd);
-    let peers = bgp::peers(sections.peers, bgp.as_ref(), &profiles);
+    let peers = peer::peers(sections.peers, bgp.as_ref(), &profiles);
     let problems = reading.problems.len();
     let pools = policy::pools(sections.pools);
     let pools_are_sound = reading.problems.len() == problems;
