@@ -145,8 +145,33 @@ fn check_says_valid_or_exits_with_78() {
     assert!(stderr.ends_with("6 errors; configuration not loaded\n"), "{stderr}");
     let (code, _, stderr) = check("/nonexistent/vipcast.toml");
     assert_eq!(code, Some(78));
-    let expected = "error: cannot read /nonexistent/vipcast.toml: no such file or directory\n";
-    assert_eq!(stderr, expected);
+    let last = "\n\n1 error; configuration not loaded\n";
+    let expected = "error: cannot read /nonexistent/vipcast.toml: no such file or directory";
+    assert_eq!(stderr, expected.to_owned() + last);
+    // Whatever is no file could make us wait for ever.
+    let (code, _, stderr) = check("/dev/zero");
+    assert_eq!(code, Some(78));
+    assert_eq!(stderr, format!("error: cannot read /dev/zero: not a regular file{last}"));
+}
+
+#[test]
+fn of_very_many_problems_the_first_are_shown_and_all_are_counted() {
+    let text: String = (0..10_000).map(|number| format!("x{number} = 1\n")).collect();
+    let error = load_text(&text).expect_err("unknown keys");
+    let said = error.to_string();
+    assert_eq!(said.matches("error: unknown table").count(), 100);
+    assert!(
+        said.ends_with("\n\nand 9900 more\n\n10000 errors; configuration not loaded"),
+        "{said}"
+    );
+}
+
+/// It goes into a log, one line of it.
+#[test]
+fn the_summary_has_the_place_and_no_control_characters() {
+    let error = load_text("[bgp]\nlocal-asn = 65100\n\"a\\u001b\\n\" = 1\n").expect_err("unknown");
+    let expected = "vipcast.toml:3:1: unknown key `a\u{fffd}\u{fffd}` in [bgp]";
+    assert_eq!(error.summary(), expected);
 }
 
 /// All `*.toml`, and the `vipcast.toml` of folders.

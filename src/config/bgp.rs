@@ -5,10 +5,11 @@ use std::num::NonZeroU8;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::problem::Problem;
-use super::table::{Located, Table, untext};
+use super::peer::Peers;
+use super::problem::{Place, Problem};
+use super::table::{LATER, Located, Reading, Table, untext};
 use super::value::Text;
-use super::{Bgp, Named};
+use super::{Bgp, Named, in_order};
 use crate::bfd::session;
 use crate::route::Asn;
 
@@ -43,6 +44,18 @@ pub(super) fn bgp(mut table: Table<'_>) -> Option<Bgp> {
     Some(Bgp { local_asn: asn?, router_id: router_id.map(|id| id.value), port })
 }
 
+/// A router ID can only be chosen among IPv4 addresses.
+pub(super) fn check_router_id(reading: &Reading, bgp: &Bgp, place: &Place, peers: &Peers) {
+    let known = !reading.incomplete.get() && peers.all.values().all(Option::is_some);
+    let mut addresses = peers.all.values().flatten().map(|peer| peer.bgp.transport.address);
+    let has_peers = !peers.all.is_empty();
+    if known && has_peers && bgp.router_id.is_none() && addresses.all(|address| address.is_ipv6()) {
+        let message = "[bgp] needs `router-id`, since no peer has an IPv4 address";
+        let help = "write router-id = \"10.0.0.21\", with a number that no other router has";
+        reading.problems.push(Problem::new(place, message).help(help));
+    }
+}
+
 /// An AS number that is not reserved.
 pub(super) fn usable(table: &Table<'_>, asn: &Located<u32>, key: &str) -> Option<Asn> {
     let number = Asn(asn.value);
@@ -62,7 +75,7 @@ pub(super) struct Profile {
 
 /// `[bfd.*]`
 pub(super) fn profiles(named: Named<'_>) -> BTreeMap<String, Profile> {
-    named.into_iter().map(|(name, (_, table))| (name, profile(table))).collect()
+    in_order(named).into_iter().map(|(name, _, table)| (name, profile(table))).collect()
 }
 
 fn profile(mut table: Table<'_>) -> Profile {
@@ -82,7 +95,8 @@ fn profile(mut table: Table<'_>) -> Profile {
     let detect_mult =
         table.number("detect-multiplier", 1..=255).and_then(|m| NonZeroU8::new(m.value));
     let minimum_ttl = table.number("minimum-ttl", 1..=255).map_or(254, |ttl| ttl.value);
-    table.later(&["strict", "passive", "echo", "echo-interval", "auth"]);
+    table.only_false(&["strict", "passive", "echo"]);
+    table.later(&["echo-interval", "auth"], LATER);
     table.finish();
     let detect_mult = detect_mult.unwrap_or(DETECT_MULTIPLIER);
     let session = session::Config { detect_mult, desired_min_tx, required_min_rx };

@@ -38,7 +38,8 @@ pub(super) fn check(
     vips: &[Located<IpAddr>],
     keep_address: bool,
 ) -> Option<CheckConfig> {
-    let refused = table.later(&["dns", "query", "grpc", "exec", "unit", "file", "tls", "udp"]);
+    let kinds_of_later = ["dns", "query", "grpc", "exec", "unit", "file", "tls", "udp"];
+    let refused = table.later(&kinds_of_later, "this version cannot do it; use http or tcp");
     let (pace, timeout) = pace(&mut table);
     let mut count = |key, default| {
         let written = table.number::<u32>(key, 1..=1000).and_then(|n| NonZeroU32::new(n.value));
@@ -58,12 +59,7 @@ pub(super) fn check(
         (Some(_), None) => http.map(|http| Probe::Http(Box::new(http))),
         (None, Some(_)) => tcp.map(Probe::Tcp),
         (None, None) => {
-            if !refused {
-                let message = format!("[{}] does not say what to probe", table.path());
-                let help =
-                    "write http = \"http://203.0.113.5/healthz\" or tcp = \"203.0.113.5:80\"";
-                table.problem(Problem::new(table.place(), message).help(help));
-            }
+            no_kind(&mut table, refused);
             None
         }
     };
@@ -83,8 +79,20 @@ pub(super) fn check(
     Some(CheckConfig { check, thresholds })
 }
 
+/// Reads on with the keys of every kind, so that a misspelt one is found among them.
+fn no_kind(table: &mut Table<'_>, is_refused: bool) {
+    http(table);
+    tcp(table);
+    if !is_refused && !table.has_unknown() {
+        let message = format!("[{}] does not say what to probe", table.path());
+        let help = "write http = \"http://203.0.113.5/healthz\" or tcp = \"203.0.113.5:80\"";
+        table.problem(Problem::new(table.place(), message).help(help));
+    }
+}
+
 /// Intervals and timeout.
 fn pace(table: &mut Table<'_>) -> (Pace, Duration) {
+    let is_written = table.has("interval").is_some();
     let mut interval = |key, default| match table.optional::<Text<Duration>>(key) {
         None => (default, None),
         Some(Located { value: Text(value), place }) => {
@@ -94,11 +102,13 @@ fn pace(table: &mut Table<'_>) -> (Pace, Duration) {
             (value, Some(place))
         }
     };
-    let (steady, _) = interval("interval", INTERVAL);
+    let (steady, place) = interval("interval", INTERVAL);
+    // What cannot be used is nothing to compare with.
+    let is_known = place.is_some() == is_written;
     let (changing, _) = interval("fast-interval", steady);
     let (down, _) = interval("down-interval", steady);
     let (timeout, place) = interval("timeout", TIMEOUT.min(steady));
-    if let Some(place) = place.filter(|_| timeout > steady) {
+    if let Some(place) = place.filter(|_| is_known && timeout > steady) {
         let message = format!("`timeout` must be at most the interval ({steady:?})");
         let help = "a check never has two probes under way";
         table.problem(Problem::new(&place, message).help(help));
@@ -109,7 +119,7 @@ fn pace(table: &mut Table<'_>) -> (Pace, Duration) {
 
 fn tcp(table: &mut Table<'_>) -> Option<Tcp> {
     let target = table.optional::<Text<SocketAddr>>("tcp").map(untext);
-    let send = table.optional("send").map(|text| text.value);
-    let expect = table.optional("expect").map(|text| text.value);
+    let send = table.optional::<String>("send").map(|text| text.value);
+    let expect = table.optional::<String>("expect").map(|text| text.value);
     Some(Tcp { target: target?.value, send, expect })
 }

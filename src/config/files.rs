@@ -1,27 +1,40 @@
 //! Reads the configuration's files: the main one, then `conf.d/*.toml` beside it in name order.
 #![expect(clippy::disallowed_methods, reason = "driver: reads files")]
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{io, iter};
 
-use super::problem::{Error, Source};
+use super::problem::{Place, Problem, Source};
+use crate::sys;
 
-/// Reads all files that make up the configuration.
-///
-/// # Errors
-///
-/// When a file cannot be read; a missing `conf.d` is no error.
-pub(super) fn read(main: &Path) -> Result<Vec<Source>, Error> {
-    let mut sources = vec![read_one(main)?];
+/// Reads all files that make up the configuration, and says what is wrong with those that are no
+/// text; a missing `conf.d` is no problem.
+pub(super) fn read(main: &Path) -> (Vec<Source>, Vec<Problem>) {
+    let (mut sources, mut problems) = (Vec::new(), Vec::new());
     let folder = main.parent().unwrap_or(Path::new("")).join("conf.d");
-    for path in list(&folder).map_err(|error| unreadable(&folder, error))? {
-        sources.push(read_one(&path)?);
+    let others = list(&folder).unwrap_or_else(|error| {
+        problems.push(unreadable(&folder, &error));
+        Vec::new()
+    });
+    for path in iter::once(main.to_owned()).chain(others) {
+        match read_referenced(&path) {
+            Err(error) => problems.push(unreadable(&path, &error)),
+            Ok(octets) => {
+                problems.extend(not_text(&octets, sources.len()));
+                let text = String::from_utf8_lossy(&octets).into_owned();
+                sources.push(Source { path: path.display().to_string(), text });
+            }
+        }
     }
-    Ok(sources)
+    (sources, problems)
 }
 
 /// Reads a file that a key names.
 pub(super) fn read_referenced(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for somebody to write.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
     std::fs::read(path)
 }
 
@@ -44,11 +57,16 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn read_one(path: &Path) -> Result<Source, Error> {
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
-    Ok(Source { path: path.display().to_string(), text })
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    let reason = sys::describe(error);
+    Problem::without_place(format!("cannot read {}: {reason}", path.display()))
 }
 
-fn unreadable(path: &Path, error: io::Error) -> Error {
-    Error::Unreadable { path: path.display().to_string(), error }
+/// The first octet that is not UTF-8. In the text, U+FFFD stands for it.
+fn not_text(octets: &[u8], source: usize) -> Option<Problem> {
+    let start = std::str::from_utf8(octets).err()?.valid_up_to();
+    let octet = octets.get(start)?;
+    let place = Place::new(source, start..start + char::REPLACEMENT_CHARACTER.len_utf8());
+    let problem = Problem::new(&place, format!("not UTF-8: octet 0x{octet:02x}"));
+    Some(problem.help("save the file as UTF-8"))
 }

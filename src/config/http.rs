@@ -1,97 +1,143 @@
 //! The keys of a check with `http`.
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use reqwest::{Certificate, Method, Url};
 
 use super::files;
 use super::problem::Problem;
 use super::table::{Located, Table};
-use super::value::Statuses;
+use super::value::{Statuses, Text};
 use crate::check::http::{self, Http, Tls};
 use crate::sys;
 
+/// What this daemon's HTTP client says by itself.
+const RESERVED: &[HeaderName] = &[CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
+
 /// What to request.
 pub(super) fn http(table: &mut Table<'_>) -> Option<Http> {
-    let written = table.optional::<String>("http");
-    let url = written.as_ref().and_then(|written| url(table, written));
-    let method = method(table);
+    let url = table.optional::<String>("http").and_then(|written| url(table, &written));
+    let method = table.or("method", Text(Method::GET)).0;
     let host = table.optional::<String>("host");
-    let headers = headers(table);
-    let status = table.list::<Statuses>("status");
+    if let Some(host) = &host {
+        check_host(table, host);
+    }
+    let headers = headers(table, host.as_ref());
+    let status = table.elements::<Statuses>("status", "leave the line out for 200-299");
     let status = match status {
         None => vec![200..=299],
         Some(ranges) => ranges.into_iter().map(|range| range.value.0).collect(),
     };
-    let body = table.optional("body").map(|text| text.value);
+    let body = table.optional::<String>("body");
+    if let Some(body) = body.as_ref().filter(|_| method == Method::HEAD) {
+        let message = "`body` has no use with method = \"HEAD\": the answer has none";
+        table.problem(Problem::new(&body.place, message).help("write method = \"GET\""));
+    }
     let redirects = table.number("redirects", 0..=20).map_or(0, |most| most.value);
     let tls = tls(table);
-    let host = host.and_then(|host| {
-        let mut probe = Url::parse("http://x/").ok()?;
-        let valid =
-            HeaderValue::from_str(&host.value).is_ok() && probe.set_host(Some(&host.value)).is_ok();
-        if !valid {
-            let message = format!("{:?} is no name of a host", host.value);
-            table.problem(Problem::new(&host.place, message));
-        }
-        valid.then_some(host.value)
-    });
-    Some(Http { url: url?, method: method?, host, headers, status, body, redirects, tls })
+    let (host, body) = (host.map(|host| host.value), body.map(|body| body.value));
+    Some(Http { url: url?, method, host, headers, status, body, redirects, tls })
 }
 
 fn url(table: &Table<'_>, written: &Located<String>) -> Option<Url> {
     let problem = |message: String| Problem::new(&written.place, message);
-    let example = "such as \"http://203.0.113.5/healthz\"";
-    let url = match Url::parse(&written.value) {
+    let text = &written.value;
+    let example = "write a URL such as \"http://203.0.113.5/healthz\"";
+    if !text.contains("://") {
+        let help = format!("did you mean \"http://{text}\"?");
+        let message = "`http` is no URL: it does not begin with http:// or https://";
+        table.problem(problem(message.into()).help(help));
+        return None;
+    }
+    let url = match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => url,
         Ok(url) => {
             let message = format!("`http` does not speak {:?}", url.scheme());
-            table.problem(problem(message).help(format!("write a URL {example}")));
+            table.problem(problem(message).help(example));
             return None;
         }
         Err(error) => {
-            let message = format!("{:?} is no URL: {error}", written.value);
-            table.problem(problem(message).help(format!("write a URL {example}")));
+            table.problem(problem(format!("`http` is no URL: {error}")).help(example));
             return None;
         }
     };
-    if http::address(&url).is_none() {
-        let host = url.host_str().unwrap_or_default();
-        let help = format!(
-            "a check must not depend on DNS: put the address into the URL and write host = {host:?}"
-        );
-        table.problem(problem(format!("{host:?} is not an address")).help(help));
+    if !url.username().is_empty() || url.password().is_some() {
+        let message = "a URL is shown in the status, and must not have a user or password in it";
+        let help = "write headers = { Authorization = \"Basic …\" }";
+        table.problem(problem(message.into()).help(help));
+        return None;
+    }
+    let host = url.host_str().unwrap_or_default();
+    match http::address(&url) {
+        None => {
+            let help = format!(
+                "a check must not depend on DNS: put the address into the URL and write host = {host:?}"
+            );
+            table.problem(problem(format!("{host:?} is not an address")).help(help));
+        }
+        // URLs know other forms of addresses: 1.2.3 is 1.2.0.3.
+        Some(IpAddr::V4(_)) if !is_literal(text, host) => {
+            let help = format!("write the four numbers of the address: {}", url.as_str());
+            table.problem(problem(format!("{text:?} is a URL with the address {host}")).help(help));
+        }
+        Some(_) => {}
     }
     Some(url)
 }
 
-fn method(table: &mut Table<'_>) -> Option<Method> {
-    let Some(written) = table.optional::<String>("method") else { return Some(Method::GET) };
-    match written.value.as_str() {
-        "GET" => Some(Method::GET),
-        "HEAD" => Some(Method::HEAD),
-        other => {
-            let message = format!("method {other:?} is not for health checks");
-            table.problem(Problem::new(&written.place, message).help("write \"GET\" or \"HEAD\""));
-            None
-        }
+/// Whether this is how the URL spells its host.
+fn is_literal(url: &str, host: &str) -> bool {
+    let authority = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let written = authority.and_then(|authority| authority.split(':').next());
+    written.is_some_and(|written| written.eq_ignore_ascii_case(host))
+}
+
+fn check_host(table: &Table<'_>, host: &Located<String>) {
+    let text = &host.value;
+    let problem = |message: String| Problem::new(&host.place, message);
+    if let Some((name, port)) = text.split_once(':')
+        && !name.is_empty()
+        && port.bytes().all(|octet| octet.is_ascii_digit())
+    {
+        let help = format!(
+            "the port is that of the URL: write host = {name:?}; \
+             to send another one without TLS, headers = {{ Host = {text:?} }}"
+        );
+        table.problem(problem("`host` is a name without a port".into()).help(help));
+        return;
+    }
+    let is_name = Url::parse("http://x/").is_ok_and(|mut url| url.set_host(Some(text)).is_ok());
+    if !is_name || text.contains(':') || HeaderValue::from_str(text).is_err() {
+        table.problem(problem(format!("{text:?} is no name of a host")));
     }
 }
 
-fn headers(table: &mut Table<'_>) -> HeaderMap {
+fn headers(table: &mut Table<'_>, host: Option<&Located<String>>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let Some(inner) = table.table("headers") else { return headers };
     for (name, value) in inner.all::<String>() {
-        let key = HeaderName::from_bytes(name.value.as_bytes());
-        match (key, HeaderValue::from_str(&value.value)) {
-            (Ok(key), Ok(text)) => {
+        let problem = |message: String| Problem::new(&name.place, message);
+        let Ok(key) = HeaderName::from_bytes(name.value.as_bytes()) else {
+            table.problem(problem(format!("{:?} is no name of a header", name.value)));
+            continue;
+        };
+        if RESERVED.contains(&key) {
+            let message = format!("`{}` cannot be chosen: the check sets it itself", name.value);
+            table.problem(problem(message).help("leave the line out"));
+        }
+        if let Some(host) = host.filter(|_| key == HOST) {
+            let problem = problem("`host` and this header are the same".into());
+            table.problem(problem.also(&host.place, "the other one").help("leave one of them out"));
+        }
+        let Some(value) = value else { continue };
+        match HeaderValue::from_str(&value.value) {
+            Ok(text) => {
                 headers.insert(key, text);
             }
-            (Err(_), _) => {
-                let message = format!("{:?} is no name of a header", name.value);
-                table.problem(Problem::new(&name.place, message));
-            }
-            (_, Err(_)) => {
+            Err(_) => {
                 let message = "a header cannot have control characters in it";
                 table.problem(Problem::new(&value.place, message));
             }

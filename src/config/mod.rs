@@ -3,14 +3,17 @@
 //! Reading and checking are one pass: each section's file takes the keys it knows from a
 //! `table::Table` and makes of them the types that the rest of the crate uses, in which nothing
 //! invalid can be said and no default is left open. Whatever is wrong is collected with its place.
+mod address;
 mod bgp;
 mod check;
 mod files;
 mod http;
+mod name;
 mod peer;
 mod policy;
 mod problem;
 mod service;
+mod syntax;
 mod table;
 mod value;
 
@@ -18,16 +21,15 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use serde::Deserialize;
 use toml::de::DeTable;
 
-use crate::route::{Asn, PeerName, PoolName, ServiceName};
+use crate::route::{Asn, PeerName, ServiceName};
 use crate::{bfd, rib};
-use problem::{Place, suggest};
+use problem::{Place, Problem, listed, suggest};
 use table::{Located, Reading, Table};
 use value::Text;
 
-pub use problem::{Error, Problem, Source};
+pub use problem::{Error, Source};
 
 /// A valid configuration.
 #[derive(Clone, Debug)]
@@ -69,8 +71,7 @@ pub struct Peer {
 }
 
 /// The least severe message that is logged.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the names are the meaning")]
 pub enum LogLevel {
     Trace,
@@ -86,7 +87,8 @@ pub enum LogLevel {
 ///
 /// Everything that is wrong, in one error.
 pub fn load(main: &Path) -> Result<Config, Error> {
-    parse(files::read(main)?)
+    let (sources, problems) = files::read(main);
+    build(sources, problems)
 }
 
 /// Makes a configuration of what files hold.
@@ -95,12 +97,19 @@ pub fn load(main: &Path) -> Result<Config, Error> {
 ///
 /// Everything that is wrong, in one error.
 pub fn parse(sources: Vec<Source>) -> Result<Config, Error> {
+    build(sources, Vec::new())
+}
+
+fn build(sources: Vec<Source>, unreadable: Vec<Problem>) -> Result<Config, Error> {
     let reading = Reading::default();
+    for problem in unreadable {
+        reading.problems.push(problem);
+    }
     let config = read(&reading, &sources);
     let problems = reading.problems.into_sorted();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(Error::Invalid { sources, problems }),
+        _ => Err(Error { sources, problems }),
     }
 }
 
@@ -133,23 +142,9 @@ struct Sections<'a> {
 type Named<'a> = BTreeMap<String, (Place, Table<'a>)>;
 
 fn read(reading: &Reading, sources: &[Source]) -> Option<Config> {
-    let mut sections = Sections::default();
-    let mut has_bgp = false;
-    for (index, source) in sources.iter().enumerate() {
-        match DeTable::parse(&source.text) {
-            Ok(table) => {
-                let top = Table::top(reading, index, table.into_inner());
-                has_bgp |= top.has("bgp").is_some();
-                sections.add(top);
-            }
-            Err(error) => {
-                has_bgp = true; // for all we know
-                let place = Place::new(index, error.span().unwrap_or(0..0));
-                reading.problems.push(Problem::new(&place, error.message()));
-            }
-        }
-    }
-    if !has_bgp {
+    let sections = Sections::of(reading, sources);
+    let bgp_place = sections.bgp.as_ref().map(|table| table.place().clone());
+    if bgp_place.is_none() && !reading.incomplete.get() {
         let message = "[bgp] is missing";
         let help = "write [bgp] and under it local-asn = 65100";
         reading.problems.push(Problem::new(&Place::new(0, 0..0), message).help(help));
@@ -158,10 +153,13 @@ fn read(reading: &Reading, sources: &[Source]) -> Option<Config> {
     let bgp = sections.bgp.and_then(bgp::bgp);
     let profiles = bgp::profiles(sections.bfd);
     let peers = peer::peers(sections.peers, bgp.as_ref(), &profiles);
+    if let (Some(bgp), Some(place)) = (&bgp, bgp_place) {
+        bgp::check_router_id(reading, bgp, &place, &peers);
+    }
     let problems = reading.problems.len();
     let pools = policy::pools(sections.pools);
     let pools_are_sound = reading.problems.len() == problems;
-    let names = policy::Names { communities: &communities, pools: &pools, peers: &peers };
+    let names = policy::Names { communities: &communities, pools: &pools, peers: &peers.all };
     let advertisements = policy::advertisements(reading, sections.advertisements, &names);
     let policy = rib::policy::Policy {
         pools: pools.into_iter().map(|(name, pool)| (name, pool.value)).collect(),
@@ -171,11 +169,28 @@ fn read(reading: &Reading, sources: &[Source]) -> Option<Config> {
     let services = service::services(reading, sections.services, &known);
     let metrics = sections.metrics.and_then(metrics);
     let log_level = sections.log.map_or(LogLevel::Info, log);
-    let peers = peers.into_iter().map(|(name, peer)| (name, peer.value)).collect();
+    let peers = peers.all.into_iter().filter_map(|(name, peer)| Some((name, peer?))).collect();
     Some(Config { bgp: bgp?, peers, policy, services, metrics, log_level })
 }
 
 impl<'a> Sections<'a> {
+    /// Takes all files apart.
+    fn of(reading: &'a Reading, sources: &'a [Source]) -> Self {
+        let mut sections = Self::default();
+        for (index, source) in sources.iter().enumerate() {
+            if reading.problems.concern(index) {
+                continue; // it is no text
+            }
+            match DeTable::parse(&source.text) {
+                Ok(table) => sections.add(Table::top(reading, index, table.into_inner())),
+                Err(error) => reading.problems.push(syntax::problem(index, &source.text, &error)),
+            }
+        }
+        // So far only whole files and tables can have been wrong.
+        reading.incomplete.set(reading.problems.len() > 0);
+        sections
+    }
+
     /// Adds one file.
     fn add(&mut self, mut top: Table<'a>) {
         for (key, section) in [
@@ -214,7 +229,7 @@ impl<'a> Sections<'a> {
                 }
             }
         }
-        top.later(&["kubernetes"]);
+        top.later(&["kubernetes"], "this version cannot do it; leave the section out");
         top.finish();
     }
 }
@@ -226,7 +241,7 @@ fn metrics(mut table: Table<'_>) -> Option<SocketAddr> {
 }
 
 fn log(mut table: Table<'_>) -> LogLevel {
-    let level = table.or("level", LogLevel::Info);
+    let Text(level) = table.or("level", Text(LogLevel::Info));
     table.finish();
     level
 }
@@ -241,18 +256,23 @@ fn resolve<'t, T>(
     if let Some((_, found)) = all.clone().find(|(candidate, _)| *candidate == name.value) {
         return Some(found);
     }
+    if !table.is_complete() {
+        return None;
+    }
     let message = format!("{what} `{}` is not defined", name.value);
-    let help = suggest(&name.value, all.clone().map(|(candidate, _)| candidate));
-    let defined: Vec<_> = all.map(|(candidate, _)| candidate).collect();
-    let help = help.unwrap_or_else(|| match defined.as_slice() {
-        [] => format!("no [{what}.*] is defined"),
-        names => format!("defined: {}", names.join(", ")),
+    let names = all.map(|(candidate, _)| candidate);
+    let help = suggest(&name.value, names.clone()).unwrap_or_else(|| match names.clone().next() {
+        None => format!("no [{what}.*] is defined"),
+        Some(_) => format!("defined: {}", listed(names)),
     });
     table.problem(Problem::new(&name.place, message).help(help));
     None
 }
 
-/// What is needed of pools until all sections are read.
-type Pools = BTreeMap<PoolName, Located<rib::policy::Pool>>;
-/// What is needed of peers until all sections are read.
-type Peers = BTreeMap<PeerName, Located<Peer>>;
+/// Tables in the order of the text, so that of two that collide the later one is wrong.
+fn in_order(named: Named<'_>) -> Vec<(String, Place, Table<'_>)> {
+    let tables = named.into_iter().map(|(name, (place, table))| (name, place, table));
+    let mut tables: Vec<_> = tables.collect();
+    tables.sort_by(|(_, a, _), (_, b, _)| a.cmp(b));
+    tables
+}

@@ -5,18 +5,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::bgp::{ASNS, BGP_PORT, PORTS, Profile, usable};
-use super::problem::{Place, Problem};
-use super::table::{Located, Table, untext};
+use super::problem::Problem;
+use super::table::{LATER, Located, Table, untext};
 use super::value::{Text, WrittenRemoteAsn};
-use super::{Bgp, Named, Peer, Peers, resolve};
+use super::{Bgp, Named, Peer, address, in_order, resolve};
 use crate::bfd::sessions::{Config as BfdConfig, Hops};
 use crate::bgp::connection::{self, RemoteAsn};
 use crate::bgp::peer;
 use crate::bgp::transport::{Password, Transport};
-use crate::route::Asn;
+use crate::route::{Asn, PeerName};
 
 const HOLD_TIME: Duration = Duration::from_secs(90);
+/// RFC 4271 §4.4
+const SHORTEST_KEEPALIVE_TIME: Duration = Duration::from_secs(1);
 const CONNECT_RETRY_TIME: Duration = Duration::from_secs(5);
+
+/// What `[peer.*]` say.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    /// `None` for one that cannot be used, so that its name is defined all the same
+    pub(super) all: BTreeMap<PeerName, Option<Peer>>,
+    /// Whose address it is
+    pub(super) addresses: BTreeMap<IpAddr, Located<PeerName>>,
+    /// To whom it is our address
+    pub(super) sources: BTreeMap<IpAddr, Located<PeerName>>,
+}
 
 /// `[peer.*]`
 pub(super) fn peers(
@@ -24,66 +37,56 @@ pub(super) fn peers(
     bgp: Option<&Bgp>,
     profiles: &BTreeMap<String, Profile>,
 ) -> Peers {
-    let mut peers = Peers::new();
-    let mut addresses: BTreeMap<IpAddr, Place> = BTreeMap::new();
-    for (name, (place, table)) in named {
-        let (value, address) = peer(table, bgp, profiles, &addresses);
-        if let Some(address) = address {
-            addresses.entry(address.value).or_insert(address.place);
-        }
-        if let Some(value) = value {
-            peers.insert(name.into(), Located { value, place });
-        }
+    let mut peers = Peers::default();
+    for (name, _, table) in in_order(named) {
+        let name = PeerName::from(name);
+        let peer = peer(table, &name, bgp, profiles, &mut peers);
+        peers.all.insert(name, peer);
     }
     peers
 }
 
-/// One peer, and its address even where the rest cannot be used.
 fn peer(
     mut table: Table<'_>,
+    name: &PeerName,
     bgp: Option<&Bgp>,
     profiles: &BTreeMap<String, Profile>,
-    taken: &BTreeMap<IpAddr, Place>,
-) -> (Option<Peer>, Option<Located<IpAddr>>) {
-    table.later(&["interface", "ttl-security", "vrf", "tcp-ao", "dual-stack", "graceful-restart"]);
-    let address = table.required::<Text<IpAddr>>("address", "\"10.0.0.1\"").map(untext);
+    others: &mut Peers,
+) -> Option<Peer> {
+    table.only_false(&["ttl-security", "dual-stack", "graceful-restart"]);
+    table.later(&["interface", "vrf", "tcp-ao"], LATER);
+    let addresses = addresses(&mut table, name, others);
     let asns = asns(&mut table, bgp);
-    let session = timers(&mut table);
+    let (hold_time, keepalive_time) = timers(&mut table);
     let connect_retry_time = connect_retry_time(&mut table);
     let port = table.number("port", PORTS).map_or(BGP_PORT, |port| port.value);
-    let source_address = table.optional::<Text<IpAddr>>("source-address").map(untext);
     let multihop = table.number::<u8>("multihop", 1..=255).map(|ttl| ttl.value);
     let password = password(&mut table);
     let passive = table.or("passive", false);
-    let description = table.optional("description").map(|text| text.value);
+    let description = description(&mut table);
     let profile = table.optional::<String>("bfd").and_then(|name| {
         resolve(&table, "bfd", &name, profiles.iter().map(|(name, p)| (name.as_str(), *p)))
     });
-    check_addresses(&table, address.as_ref(), source_address.as_ref(), taken);
     table.finish();
 
-    let (Some(written), Some((local_asn, remote_asn))) = (&address, asns) else {
-        return (None, address);
-    };
+    let ((address, source_address), (local_asn, remote_asn)) = (addresses?, asns?);
     let external = match remote_asn {
         RemoteAsn::Number(asn) => asn != local_asn,
         RemoteAsn::External => true,
         RemoteAsn::Internal => false,
     };
-    let source_address = source_address.map(|source| source.value);
-    let (hold_time, keepalive_time) = session;
     let bfd = profile.map(|Profile { session, minimum_ttl }| {
         let (hops, minimum_ttl) = match multihop {
             None => (Hops::Single, 255), // RFC 5881 §5
             Some(_) => (Hops::Multi, minimum_ttl),
         };
-        BfdConfig { remote: written.value, source: source_address, hops, minimum_ttl, session }
+        BfdConfig { remote: address, source: source_address, hops, minimum_ttl, session }
     });
     let ttl = multihop.unwrap_or(if external { 1 } else { 255 });
-    let transport = Transport { address: written.value, port, source_address, ttl, password };
+    let transport = Transport { address, port, source_address, ttl, password };
     let session = connection::Config { local_asn, remote_asn, hold_time, keepalive_time };
     let bgp = peer::Config { transport, session, connect_retry_time, passive };
-    (Some(Peer { bgp, bfd, description }), address)
+    Some(Peer { bgp, bfd, description })
 }
 
 fn asns(table: &mut Table<'_>, bgp: Option<&Bgp>) -> Option<(Asn, RemoteAsn)> {
@@ -100,28 +103,38 @@ fn asns(table: &mut Table<'_>, bgp: Option<&Bgp>) -> Option<(Asn, RemoteAsn)> {
     Some((local?, remote))
 }
 
-/// Hold time and keepalive time (RFC 4271 §4.2, §10).
+/// Hold time and keepalive time (RFC 4271 §4.2, §4.4, §10).
 fn timers(table: &mut Table<'_>) -> (Duration, Option<Duration>) {
-    let hold_time = table.optional::<Text<Duration>>("hold-time");
-    let keepalive_time = table.optional::<Text<Duration>>("keepalive-time");
-    let hold = hold_time.as_ref().map_or(HOLD_TIME, |time| time.value.0);
-    if let Some(written) = hold_time {
-        let whole = hold.subsec_nanos() == 0;
-        let in_range = hold.is_zero() || (3..=65535).contains(&hold.as_secs());
-        if !whole || !in_range {
-            let message = "`hold-time` must be \"0s\" or whole seconds from 3s to 65535s";
-            table.problem(Problem::new(&written.place, message).help("RFC 4271 §4.2"));
-        }
+    let is_written = table.has("hold-time").is_some();
+    let hold = table.optional::<Text<Duration>>("hold-time").map(untext);
+    let is_valid = |hold: Duration| {
+        hold.subsec_nanos() == 0 && (hold.is_zero() || (3..=65535).contains(&hold.as_secs()))
+    };
+    let valid = hold.as_ref().is_none_or(|hold| is_valid(hold.value));
+    if let Some(hold) = hold.as_ref().filter(|_| !valid) {
+        let message = "`hold-time` must be \"0s\" or whole seconds from 3s to 65535s";
+        table.problem(Problem::new(&hold.place, message).help("RFC 4271 §4.2"));
     }
-    if let Some(written) = &keepalive_time {
-        let keepalive = written.value.0;
-        if keepalive.is_zero() || keepalive > hold / 3 {
+    // What cannot be used is nothing to compare with.
+    let is_known = valid && hold.is_some() == is_written;
+    let hold = hold.map_or(HOLD_TIME, |hold| hold.value);
+    let keepalive = table.optional::<Text<Duration>>("keepalive-time").map(untext);
+    if let Some(Located { value, place }) = &keepalive {
+        let problem = |message: String| Problem::new(place, message);
+        if is_known && hold.is_zero() {
+            let message = "`keepalive-time` has no use with hold-time = \"0s\"";
+            let help = "leave it out: no KEEPALIVEs are sent (RFC 4271 §4.4)";
+            table.problem(problem(message.into()).help(help));
+        } else if *value < SHORTEST_KEEPALIVE_TIME {
+            let message = "`keepalive-time` must be at least 1s";
+            table.problem(problem(message.into()).help("RFC 4271 §4.4"));
+        } else if is_known && *value > hold / 3 {
             let message =
                 format!("`keepalive-time` must be at most a third of `hold-time` ({hold:?})");
-            table.problem(Problem::new(&written.place, message).help("RFC 4271 §4.4"));
+            table.problem(problem(message).help("RFC 4271 §4.4"));
         }
     }
-    (hold, keepalive_time.map(|time| time.value.0))
+    (hold, keepalive.map(|time| time.value))
 }
 
 fn connect_retry_time(table: &mut Table<'_>) -> Duration {
@@ -142,36 +155,71 @@ fn password(table: &mut Table<'_>) -> Option<Password> {
         let problem = Problem::new(&credential.place, message);
         table.problem(problem.also(&file.place, "the other one"));
     }
+    if let Some(Located { value, place }) = &credential
+        && (value.is_empty() || value.contains(['/', '\0']) || value.contains(".."))
+    {
+        let message = format!("{value:?} cannot be the name of a credential");
+        let help = "the name in LoadCredential=, without a slash; for a path: password-file";
+        table.problem(Problem::new(place, message).help(help));
+    }
     let file = file.map(|path| Password::File(path.value));
     file.or(credential.map(|name| Password::Credential(name.value)))
 }
 
-fn check_addresses(
-    table: &Table<'_>,
-    address: Option<&Located<IpAddr>>,
-    source: Option<&Located<IpAddr>>,
-    taken: &BTreeMap<IpAddr, Place>,
-) {
-    let Some(address) = address else { return };
-    if let Some(first) = taken.get(&address.value) {
+/// It is shown in the status, on one line.
+fn description(table: &mut Table<'_>) -> Option<String> {
+    let written = table.optional::<String>("description")?;
+    if written.value.contains(char::is_control) {
+        let message = "`description` must not have control characters in it";
+        table.problem(Problem::new(&written.place, message));
+    }
+    Some(written.value)
+}
+
+/// The two ends of the session: `address` and `source-address`.
+fn addresses(
+    table: &mut Table<'_>,
+    name: &PeerName,
+    others: &mut Peers,
+) -> Option<(IpAddr, Option<IpAddr>)> {
+    let address = table.required::<Text<IpAddr>>("address", "\"10.0.0.1\"").map(untext);
+    let source = table.optional::<Text<IpAddr>>("source-address").map(untext);
+    if let Some(source) = &source {
+        let what = "our address for a session";
+        let problem = address::problem(source.value.into(), &source.place, what);
+        problem.into_iter().for_each(|problem| table.problem(problem));
+        let located = Located { value: name.clone(), place: source.place.clone() };
+        others.sources.entry(source.value).or_insert(located);
+    }
+    let address = address?;
+    if let Some(first) = others.addresses.get(&address.value) {
         let message = format!("two peers have the address {}", address.value);
-        let problem = Problem::new(&address.place, message);
-        table.problem(problem.also(first, "the other one"));
+        table.problem(Problem::new(&address.place, message).also(&first.place, "the other one"));
     }
-    if address.value.is_unspecified() || address.value.is_multicast() {
-        let message = format!("{} is not an address of a host", address.value);
-        table.problem(Problem::new(&address.place, message));
+    let located = Located { value: name.clone(), place: address.place.clone() };
+    others.addresses.entry(address.value).or_insert(located);
+    if let Some(problem) = address_problem(&address) {
+        table.problem(problem);
+        return None;
     }
+    if let Some(source) = &source {
+        let message = "`source-address` and `address` must be";
+        let problem = |what| Problem::new(&source.place, format!("{message} {what}"));
+        if source.value == address.value {
+            table.problem(problem("different"));
+        } else if source.value.is_ipv4() != address.value.is_ipv4() {
+            table.problem(problem("of one family"));
+        }
+    }
+    Some((address.value, source.map(|source| source.value)))
+}
+
+fn address_problem(address: &Located<IpAddr>) -> Option<Problem> {
     if let IpAddr::V6(ip) = address.value
         && ip.is_unicast_link_local()
     {
         let message = "a link-local peer needs its interface, which is not yet supported";
-        table.problem(Problem::new(&address.place, message).help("use its global address"));
+        return Some(Problem::new(&address.place, message).help("use its global address"));
     }
-    if let Some(source) = source
-        && source.value.is_ipv4() != address.value.is_ipv4()
-    {
-        let message = "`source-address` and `address` must be of one family";
-        table.problem(Problem::new(&source.place, message));
-    }
+    address::problem(address.value.into(), &address.place, "a peer")
 }

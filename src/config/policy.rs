@@ -2,34 +2,55 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::problem::{Problem, suggest};
-use super::table::{Located, Reading, Table};
+use ipnet::IpNet;
+
+use super::problem::{Place, Problem, suggest};
+use super::table::{LATER, Located, Reading, Table};
 use super::value::{Addresses, Text};
-use super::{Named, Peers, Pools, resolve};
+use super::{Named, Peer, address, in_order, name, resolve};
 use crate::rib::policy::{Advertisement, Pool};
-use crate::route::{AdvertisementName, AnyCommunity, Attributes, Community, Family};
+use crate::route::{
+    AdvertisementName, AnyCommunity, Attributes, Community, Family, PeerName, PoolName,
+};
 
 /// So that every route fits into a message with room to spare.
 const MAX_COMMUNITIES: usize = 64;
+const COMMUNITY: &str = "write \"65000:100\" (two numbers up to 65535), \"large:65000:1:100\" (three up \
+    to 4294967295) or a well-known name such as \"no-export\"";
 const PREPENDS: RangeInclusive<i64> = 0..=20;
 const UNSIGNED: RangeInclusive<i64> = 0..=4_294_967_295;
 
+/// What `[pool.*]` say.
+pub(super) type Pools = BTreeMap<PoolName, Located<Pool>>;
+
+/// What `[community]` says; `None` for one that cannot be used, so that its name is defined all
+/// the same.
+pub(super) type Communities = BTreeMap<String, Option<AnyCommunity>>;
+
 /// `[community]`: names for communities.
-pub(super) fn communities(
-    reading: &Reading,
-    table: Option<Table<'_>>,
-) -> BTreeMap<String, AnyCommunity> {
+pub(super) fn communities(reading: &Reading, table: Option<Table<'_>>) -> Communities {
     let Some(table) = table else { return BTreeMap::new() };
     let mut named = BTreeMap::new();
     for (name, written) in table.all::<String>() {
-        match written.value.parse::<AnyCommunity>() {
-            Ok(community) => {
-                named.insert(name.value, community);
-            }
-            Err(error) => {
-                reading.problems.push(Problem::new(&written.place, error.to_string()));
-            }
+        let Located { value: name, place } = name;
+        let problem = if name.parse::<AnyCommunity>().is_ok() {
+            let message = format!("`{name}` is a community already, and cannot be the name of one");
+            Some(Problem::new(&place, message).help("choose another name"))
+        } else {
+            name::problem(&name, &place)
+        };
+        if let Some(problem) = problem {
+            reading.problems.push(problem);
         }
+        let community = written.as_ref().and_then(|written| {
+            let community = written.value.parse::<AnyCommunity>().ok();
+            if community.is_none() {
+                let message = format!("`{}` is no community", written.value);
+                reading.problems.push(Problem::new(&written.place, message).help(COMMUNITY));
+            }
+            community
+        });
+        named.insert(name, community);
     }
     named
 }
@@ -37,23 +58,26 @@ pub(super) fn communities(
 /// `[pool.*]`
 pub(super) fn pools(named: Named<'_>) -> Pools {
     let mut pools = Pools::new();
-    for (name, (place, table)) in named {
-        if let Some(value) = pool(table, &pools) {
-            pools.insert(name.into(), Located { value, place });
-        }
+    for (name, place, table) in in_order(named) {
+        let value = pool(table, &pools);
+        pools.insert(name.into(), Located { value, place });
     }
     pools
 }
 
-fn pool(mut table: Table<'_>, others: &Pools) -> Option<Pool> {
-    table.later(&["auto-assign", "avoid-buggy-ips", "service-allocation"]);
+fn pool(mut table: Table<'_>, others: &Pools) -> Pool {
+    table.only_false(&["avoid-buggy-ips"]);
+    table.later(&["auto-assign", "service-allocation"], LATER);
     table.needs("addresses", "[\"203.0.113.0/24\"]");
-    let addresses = table.list::<Text<Addresses>>("addresses");
+    let example = "write addresses = [\"203.0.113.0/24\"]";
+    let addresses = table.elements::<Text<Addresses>>("addresses", example);
     let mut prefixes = Vec::new();
     for Located { value: Text(Addresses(written)), place } in addresses.unwrap_or_default() {
+        if let Some(problem) = written.iter().find_map(|prefix| prefix_problem(*prefix, &place)) {
+            table.problem(problem);
+        }
         for prefix in &written {
-            let overlaps =
-                |other: &&ipnet::IpNet| other.contains(prefix) || prefix.contains(*other);
+            let overlaps = |other: &&IpNet| other.contains(prefix) || prefix.contains(*other);
             let other =
                 others.iter().find(|(_, pool)| pool.value.prefixes.iter().any(|p| overlaps(&p)));
             if let Some((name, pool)) = other {
@@ -65,14 +89,23 @@ fn pool(mut table: Table<'_>, others: &Pools) -> Option<Pool> {
         prefixes.extend(written);
     }
     table.finish();
-    Some(Pool { prefixes })
+    Pool { prefixes }
+}
+
+fn prefix_problem(prefix: IpNet, place: &Place) -> Option<Problem> {
+    if prefix != prefix.trunc() {
+        let message = format!("{prefix} is an address inside a prefix, not a prefix");
+        let help = format!("did you mean \"{}\" or \"{}\"?", prefix.trunc(), prefix.addr());
+        return Some(Problem::new(place, message).help(help));
+    }
+    address::problem(prefix, place, "in a pool")
 }
 
 /// What an advertisement may refer to.
 pub(super) struct Names<'a> {
-    pub(super) communities: &'a BTreeMap<String, AnyCommunity>,
+    pub(super) communities: &'a Communities,
     pub(super) pools: &'a Pools,
-    pub(super) peers: &'a Peers,
+    pub(super) peers: &'a BTreeMap<PeerName, Option<Peer>>,
 }
 
 /// `[advertisement.*]`. Where there is none at all, every pool is announced to every peer.
@@ -92,7 +125,7 @@ pub(super) fn advertisements(
         return BTreeMap::from([("default".into(), everything)]);
     }
     let mut all: BTreeMap<AdvertisementName, Located<Advertisement>> = BTreeMap::new();
-    for (name, (place, table)) in named {
+    for (name, place, table) in in_order(named) {
         let value = advertisement(table, names);
         for (other_name, other) in &all {
             if let Some(what) = conflict(&value, &other.value) {
@@ -162,7 +195,7 @@ fn names_in<'n, N: Clone + Ord + AsRef<str> + 'n>(
     what: &str,
     all: impl Iterator<Item = &'n N> + Clone,
 ) -> BTreeSet<N> {
-    match table.list::<String>(key) {
+    match table.elements::<String>(key, "leave the line out to select all") {
         None => all.cloned().collect(),
         Some(written) => {
             let candidates = all.map(|name| (name.as_ref(), name.clone()));
@@ -175,30 +208,28 @@ fn names_in<'n, N: Clone + Ord + AsRef<str> + 'n>(
 fn community(
     table: &Table<'_>,
     written: &Located<String>,
-    named: &BTreeMap<String, AnyCommunity>,
+    named: &Communities,
 ) -> Option<AnyCommunity> {
     if let Some(community) = named.get(&written.value) {
-        return Some(*community);
+        return *community;
     }
-    match written.value.parse::<AnyCommunity>() {
-        Ok(community) => Some(community),
-        Err(error) => {
-            let well_known = Community::well_known_names().map(str::to_owned);
-            let names: Vec<String> = named.keys().cloned().chain(well_known).collect();
-            let message = format!("`{}` is no community", written.value);
-            let help = suggest(&written.value, names.iter().map(String::as_str))
-                .unwrap_or_else(|| error.to_string());
-            table.problem(Problem::new(&written.place, message).help(help));
-            None
-        }
+    let community = written.value.parse::<AnyCommunity>().ok();
+    let is_name = !written.value.contains(':');
+    if community.is_none() && (table.is_complete() || !is_name) {
+        let well_known = Community::well_known_names().map(|name| -> &str { name });
+        let names = named.keys().map(String::as_str).chain(well_known);
+        let message = format!("`{}` is no community", written.value);
+        let help = suggest(&written.value, names).unwrap_or_else(|| COMMUNITY.into());
+        table.problem(Problem::new(&written.place, message).help(help));
     }
+    community
 }
 
 /// The length of what is announced; never so short that it reaches beyond a pool.
 fn aggregation(
     table: &mut Table<'_>,
     family: Family,
-    pools: &BTreeSet<crate::route::PoolName>,
+    pools: &BTreeSet<PoolName>,
     names: &Names<'_>,
 ) -> u8 {
     let key = match family {

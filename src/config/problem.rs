@@ -5,7 +5,10 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::sys;
+/// Whoever made more mistakes than this made one of them many times.
+const MOST_SHOWN: usize = 100;
+/// How many names a message lists.
+const MOST_LISTED: usize = 10;
 
 /// A file as it was read.
 #[derive(Clone, Debug)]
@@ -32,8 +35,9 @@ impl Place {
 
 /// One thing that is wrong.
 #[derive(Clone, Debug)]
-pub struct Problem {
-    place: Place,
+pub(super) struct Problem {
+    /// `None` where a file could not be read
+    place: Option<Place>,
     message: String,
     help: Vec<String>,
     also: Option<(Place, &'static str)>,
@@ -42,7 +46,12 @@ pub struct Problem {
 impl Problem {
     /// What is wrong, and where.
     pub(super) fn new(place: &Place, message: impl Into<String>) -> Self {
-        Self { place: place.clone(), message: message.into(), help: Vec::new(), also: None }
+        Self { place: Some(place.clone()), ..Self::without_place(message) }
+    }
+
+    /// What is wrong with what could not be read.
+    pub(super) fn without_place(message: impl Into<String>) -> Self {
+        Self { place: None, message: message.into(), help: Vec::new(), also: None }
     }
 
     /// What is allowed, why, or what to write instead.
@@ -71,6 +80,13 @@ impl Problems {
         self.0.borrow().len()
     }
 
+    /// Whether there is one in this file.
+    pub(super) fn concern(&self, source: usize) -> bool {
+        let is_there =
+            |problem: &Problem| problem.place.as_ref().is_some_and(|p| p.source == source);
+        self.0.borrow().iter().any(is_there)
+    }
+
     /// All of them, in the order of the text.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut problems = self.0.into_inner();
@@ -79,23 +95,11 @@ impl Problems {
     }
 }
 
-/// Why a configuration cannot be used.
+/// Why a configuration cannot be used: everything that is wrong.
 #[derive(Debug)]
-pub enum Error {
-    /// A file or directory cannot be read
-    Unreadable {
-        /// Which
-        path: String,
-        /// Why
-        error: std::io::Error,
-    },
-    /// What was read is wrong
-    Invalid {
-        /// The files that were read
-        sources: Vec<Source>,
-        /// At least one
-        problems: Vec<Problem>,
-    },
+pub struct Error {
+    pub(super) sources: Vec<Source>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl std::error::Error for Error {}
@@ -103,16 +107,13 @@ impl std::error::Error for Error {}
 impl fmt::Display for Error {
     /// Every problem with its `file:line:column` and the text there, then how many there are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sources, problems) = match self {
-            Self::Unreadable { path, error } => {
-                return write!(f, "error: cannot read {path}: {}", sys::describe(error));
-            }
-            Self::Invalid { sources, problems } => (sources, problems),
-        };
-        for problem in problems {
-            writeln!(f, "{}\n", problem.render(sources))?;
+        for problem in self.problems.iter().take(MOST_SHOWN) {
+            writeln!(f, "{}\n", problem.render(&self.sources))?;
         }
-        match problems.len() {
+        if let more @ 1.. = self.problems.len().saturating_sub(MOST_SHOWN) {
+            writeln!(f, "and {more} more\n")?;
+        }
+        match self.problems.len() {
             1 => f.write_str("1 error; configuration not loaded"),
             count => write!(f, "{count} errors; configuration not loaded"),
         }
@@ -123,17 +124,15 @@ impl Error {
     /// The first problem in one line: "vipcast.toml:3:1: unknown key `foo` (and 2 more)".
     #[must_use]
     pub fn summary(&self) -> String {
-        match self {
-            Self::Unreadable { .. } => self.to_string(),
-            Self::Invalid { sources, problems } => {
-                let Some(first) = problems.first() else { return String::new() };
-                let more = match problems.len() {
-                    1 => String::new(),
-                    count => format!(" (and {} more)", count - 1),
-                };
-                format!("{}: {}{more}", first.place.position(sources), first.message)
-            }
-        }
+        let Some(first) = self.problems.first() else { return String::new() };
+        let place = first.place.as_ref().map(|place| place.position(&self.sources) + ": ");
+        let more = match self.problems.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        // A key in quotes can have anything in it.
+        let message = first.message.replace(char::is_control, "\u{fffd}");
+        format!("{}{message}{more}", place.unwrap_or_default())
     }
 }
 
@@ -150,15 +149,16 @@ impl Place {
 
 impl Problem {
     fn render(&self, sources: &[Source]) -> String {
-        let Some(source) = sources.get(self.place.source) else { return self.message.clone() };
-        let span = self.place.start..self.place.end;
+        let located = self.place.as_ref().and_then(|p| Some((p, sources.get(p.source)?)));
+        let Some((place, source)) = located else { return format!("error: {}", self.message) };
+        let span = place.start..place.end;
         let mut snippet = Snippet::source(&source.text)
             .path(&source.path)
             .annotation(AnnotationKind::Primary.span(span));
         let mut elsewhere = None;
         match &self.also {
-            Some((place, what)) if place.source == self.place.source => {
-                let span = place.start..place.end;
+            Some((other, what)) if other.source == place.source => {
+                let span = other.start..other.end;
                 snippet = snippet.annotation(AnnotationKind::Context.span(span).label(*what));
             }
             Some((place, what)) => elsewhere = Some((place, *what)),
@@ -182,12 +182,29 @@ impl Problem {
     }
 }
 
-/// "did you mean `x`?", if one of the candidates is near.
+/// "did you mean `x`?", if one of the candidates is near, or the beginning of the other.
 pub(super) fn suggest<'a>(
     written: &str,
-    candidates: impl Iterator<Item = &'a str>,
+    candidates: impl Iterator<Item = &'a str> + Clone,
 ) -> Option<String> {
-    let near = candidates.map(|c| (strsim::damerau_levenshtein(written, c), c)).min()?;
-    let (distance, candidate) = near;
-    (distance <= 1 + candidate.len() / 4).then(|| format!("did you mean `{candidate}`?"))
+    let written = written.to_lowercase();
+    let distance =
+        |candidate: &str| strsim::damerau_levenshtein(&written, &candidate.to_lowercase());
+    let (distance, nearest) = candidates.clone().map(|c| (distance(c), c)).min()?;
+    if distance <= 1 + nearest.len() / 4 {
+        return Some(format!("did you mean `{nearest}`?"));
+    }
+    let is_longer = |a: &str, b: &str| b.len() >= 3 && a.starts_with(b);
+    let related = candidates.filter(|c| is_longer(c, &written) || is_longer(&written, c));
+    let related: Vec<String> = related.map(|candidate| format!("`{candidate}`")).collect();
+    (!related.is_empty()).then(|| format!("did you mean {}?", related.join(" or ")))
+}
+
+/// "a, b, c", and how many more there are where they are many.
+pub(super) fn listed<T: fmt::Display>(all: impl Iterator<Item = T> + Clone) -> String {
+    let shown: Vec<String> = all.clone().take(MOST_LISTED).map(|one| one.to_string()).collect();
+    match all.skip(MOST_LISTED).count() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }

@@ -3,13 +3,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::check::{broken, check};
-use super::problem::{Place, Problem};
-use super::table::{Located, Reading, Table, untext};
+use super::peer::Peers;
+use super::problem::{Place, Problem, listed};
+use super::table::{LATER, Located, Reading, Table, untext};
 use super::value::{Text, WrittenRequire};
-use super::{Named, Peers};
+use super::{Named, address, in_order};
 use crate::rib::policy::Policy;
 use crate::route::{CheckName, ServiceName};
-use crate::service::{Config, Require};
+use crate::service::{CheckConfig, Config, Require};
 
 /// What services are checked against.
 #[derive(Clone, Copy)]
@@ -28,14 +29,14 @@ pub(super) fn services(
 ) -> BTreeMap<ServiceName, Config> {
     let mut services = BTreeMap::new();
     let mut owners: BTreeMap<IpAddr, (ServiceName, Place)> = BTreeMap::new();
-    for (name, (_, table)) in named {
+    for (name, _, table) in in_order(named) {
         let name = ServiceName::from(name);
         let (config, places) = service(table, known);
         for (vip, place) in config.vips.iter().zip(places) {
             match owners.get(vip) {
                 Some((owner, first)) => {
                     let message = format!("VIP {vip} belongs to service `{owner}` already");
-                    let problem = Problem::new(&place, message).also(first, "here");
+                    let problem = Problem::new(&place, message).also(first, "first used here");
                     reading.problems.push(problem);
                 }
                 None => {
@@ -49,15 +50,16 @@ pub(super) fn services(
 }
 
 fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
-    table.later(&["unit", "weight", "announce-delay", "drain-time", "degraded"]);
+    table.later(&["unit", "weight", "announce-delay", "drain-time", "degraded"], LATER);
     table.needs("vips", "[\"203.0.113.5\"]");
-    let vips = table.list::<Text<IpAddr>>("vips").unwrap_or_default();
+    let vips = table.elements::<Text<IpAddr>>("vips", "write vips = [\"203.0.113.5\"]");
+    let vips = vips.unwrap_or_default();
     let vips: Vec<_> = vips.into_iter().map(untext).collect();
     for vip in &vips {
         check_vip(&table, vip, known);
     }
     let interface = interface(&mut table);
-    let keep_address = table.or("keep-address", true);
+    let keep_address = keep_address(&mut table, interface.as_deref());
     let when_down = table.optional::<String>("when-down");
     if let Some(when_down) = when_down.filter(|when| when.value != "withdraw") {
         let message = match when_down.value.as_str() {
@@ -67,24 +69,7 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
         table.problem(Problem::new(&when_down.place, message).help("write \"withdraw\""));
     }
     let require = table.optional::<WrittenRequire>("require");
-    let named = table.named("check", "service.NAME.check.NAME");
-    let mut checks = BTreeMap::new();
-    for (name, check_table) in named {
-        if let Some(config) = check(check_table, &vips, keep_address) {
-            checks.insert(CheckName::from(name.value), config);
-        } else {
-            checks.insert(CheckName::from(name.value), broken());
-        }
-    }
-    if checks.is_empty() {
-        let message =
-            format!("[{}] has no check: it would be announced dead or alive", table.path());
-        let help = format!(
-            "write [{}.check.alive] and under it tcp = \"…\" or http = \"…\"",
-            table.path()
-        );
-        table.problem(Problem::new(table.place(), message).help(help));
-    }
+    let checks = checks(&mut table, &vips, keep_address);
     let require = check_require(&table, require, checks.len());
     table.finish();
     let places = vips.iter().map(|vip| vip.place.clone()).collect();
@@ -92,29 +77,64 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
     (Config { vips, interface, keep_address, require, checks }, places)
 }
 
+fn checks(
+    table: &mut Table<'_>,
+    vips: &[Located<IpAddr>],
+    keep_address: bool,
+) -> BTreeMap<CheckName, CheckConfig> {
+    let problems = table.problems();
+    let mut checks = BTreeMap::new();
+    for (name, check_table) in table.named("check", "service.NAME.check.NAME") {
+        let config = check(check_table, vips, keep_address).unwrap_or_else(broken);
+        checks.insert(CheckName::from(name.value), config);
+    }
+    if checks.is_empty() && table.problems() == problems {
+        let path = table.path();
+        let message = format!("[{path}] has no check: it would be announced dead or alive");
+        let help = format!("write [{path}.check.alive] and under it tcp = \"…\" or http = \"…\"");
+        table.problem(Problem::new(table.place(), message).help(help));
+    }
+    checks
+}
+
 fn check_vip(table: &Table<'_>, vip: &Located<IpAddr>, known: &Known<'_>) {
     let Known { policy, peers, pools_are_sound } = *known;
     let problem = |message: String| Problem::new(&vip.place, message);
-    let pools = policy.pools.iter().map(|(name, pool)| {
-        let prefixes: Vec<_> = pool.prefixes.iter().map(ToString::to_string).collect();
-        format!("{name} ({})", prefixes.join(", "))
-    });
     let address = vip.value;
-    if pools_are_sound && policy.pool_of(address).is_none() {
-        let pools: Vec<_> = pools.collect();
-        let help = match pools.as_slice() {
-            [] => "no pool is defined: write [pool.vips] and under it addresses = [\"…\"]".into(),
-            pools => format!("pools: {}", pools.join("; ")),
+    if let Some(problem) = address::problem(address.into(), &vip.place, "a VIP") {
+        table.problem(problem);
+        return; // in a pool or not
+    }
+    if pools_are_sound && table.is_complete() && policy.pool_of(address).is_none() {
+        let pools = policy
+            .pools
+            .iter()
+            .map(|(name, pool)| format!("{name} ({})", listed(pool.prefixes.iter())));
+        let help = match policy.pools.is_empty() {
+            true => "no pool is defined: write [pool.vips] and under it addresses = [\"…\"]".into(),
+            false => format!("pools: {}", listed(pools)),
         };
         table.problem(problem(format!("VIP {address} is outside every pool")).help(help));
     }
-    if let Some((name, _)) = peers.iter().find(|(_, p)| p.value.bgp.transport.address == address) {
-        table.problem(problem(format!("VIP {address} is the address of peer `{name}`")));
+    if let Some(Located { value: name, place }) = peers.addresses.get(&address) {
+        let message = format!("VIP {address} is the address of peer `{name}`");
+        table.problem(problem(message).also(place, "here"));
     }
-    let hostless = address.is_unspecified() || address.is_multicast() || address.is_loopback();
-    if hostless {
-        table.problem(problem(format!("{address} cannot be a VIP")));
+    if let Some(Located { value: name, place }) = peers.sources.get(&address) {
+        let message = format!("VIP {address} is our address for the session with peer `{name}`");
+        let help = "a VIP comes and goes with its service, a session must not";
+        table.problem(problem(message).also(place, "here").help(help));
     }
+}
+
+fn keep_address(table: &mut Table<'_>, interface: Option<&str>) -> bool {
+    let Some(written) = table.optional::<bool>("keep-address") else { return true };
+    if !written.value && interface.is_none() {
+        let message = "`keep-address = false` has no use with interface = \"none\"";
+        let help = "whoever puts the VIPs on the host takes them off; leave one of the two out";
+        table.problem(Problem::new(&written.place, message).help(help));
+    }
+    written.value
 }
 
 /// `None` for "none".

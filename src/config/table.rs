@@ -1,16 +1,16 @@
 //! Reads a TOML table key by key. Every value that cannot be used and every key that nobody asked
 //! for becomes a [`Problem`] at its place, and reading goes on, so that all errors are reported at
 //! once.
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use serde::Deserialize;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeTable, DeValue};
 
-use super::problem::{Place, Problem, Problems, suggest};
-use super::value::{Number, Text};
+use super::name;
+use super::problem::{Place, Problem, Problems, listed, suggest};
+use super::value::{Number, Text, Value};
 
 /// A value and where it is written.
 #[derive(Clone, Debug)]
@@ -28,9 +28,14 @@ pub(super) fn untext<T>(located: Located<Text<T>>) -> Located<T> {
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     pub(super) problems: Problems,
+    /// Something could not be read at all, so that nobody can say what is not defined
+    pub(super) incomplete: Cell<bool>,
     /// (kind of table, key): what a test compares with the documentation
     pub(super) keys: RefCell<BTreeSet<(&'static str, &'static str)>>,
 }
+
+/// What to do about a key of a later version.
+pub(super) const LATER: &str = "this version cannot do it; leave the line out";
 
 /// A table that is being read.
 #[derive(Debug)]
@@ -89,13 +94,13 @@ impl<'a> Table<'a> {
     }
 
     /// A value that may be left out. `None` also when it cannot be used, which is reported.
-    pub(super) fn optional<T: Deserialize<'a>>(&mut self, key: &'static str) -> Option<Located<T>> {
+    pub(super) fn optional<T: Value>(&mut self, key: &'static str) -> Option<Located<T>> {
         let (_, value) = self.take(key)?;
-        self.value(key, value)
+        self.value(key, &value)
     }
 
     /// A value that must be there.
-    pub(super) fn required<T: Deserialize<'a>>(
+    pub(super) fn required<T: Value>(
         &mut self,
         key: &'static str,
         example: &str,
@@ -114,7 +119,7 @@ impl<'a> Table<'a> {
     }
 
     /// A value that stands for itself where it is left out.
-    pub(super) fn or<T: Deserialize<'a>>(&mut self, key: &'static str, default: T) -> T {
+    pub(super) fn or<T: Value>(&mut self, key: &'static str, default: T) -> T {
         self.optional(key).map_or(default, |located| located.value)
     }
 
@@ -135,19 +140,32 @@ impl<'a> Table<'a> {
     }
 
     /// An array whose elements are judged one by one; `None` when it is left out.
-    pub(super) fn list<T: Deserialize<'a>>(
+    pub(super) fn list<T: Value>(&mut self, key: &'static str) -> Option<Vec<Located<T>>> {
+        let (_, value) = self.take(key)?;
+        if let DeValue::Array(elements) = value.get_ref() {
+            return Some(elements.iter().filter_map(|e| self.value(key, e)).collect());
+        }
+        let place = Place::new(self.source, value.span());
+        let message = format!("`{key}` must be a list, not {}", shown(value.get_ref()));
+        let help =
+            format!("write {key} = [{}]", value.get_ref().as_str().map_or("…".into(), quoted));
+        self.problem(Problem::new(&place, message).help(help));
+        Some(Vec::new())
+    }
+
+    /// A [`list`](Self::list) that makes no sense without elements; `help` says what to do then.
+    pub(super) fn elements<T: Value>(
         &mut self,
         key: &'static str,
+        help: &str,
     ) -> Option<Vec<Located<T>>> {
-        let (_, value) = self.take(key)?;
-        let (span, kind) = (value.span(), value.get_ref().type_str());
-        if let DeValue::Array(elements) = value.into_inner() {
-            return Some(elements.into_iter().filter_map(|e| self.value(key, e)).collect());
+        if let Some((_, value)) = self.entries.get(key)
+            && value.get_ref().as_array().is_some_and(|elements| elements.is_empty())
+        {
+            let place = Place::new(self.source, value.span());
+            self.problem(Problem::new(&place, format!("`{key}` is empty")).help(help));
         }
-        let place = Place::new(self.source, span);
-        let message = format!("`{key}` must be an array, not {}", an(kind));
-        self.problem(Problem::new(&place, message).help(format!("write {key} = [\"…\"]")));
-        Some(Vec::new())
+        self.list(key)
     }
 
     /// A table under this key.
@@ -168,41 +186,76 @@ impl<'a> Table<'a> {
         let Some((place, value)) = self.take(key) else { return Vec::new() };
         let path = self.child(key);
         let Some(all) = self.as_table(kind, path.clone(), place, value) else { return Vec::new() };
-        let named = all.entries.into_iter().filter_map(|(name, (place, value))| {
-            let table = self.as_table(kind, format!("{path}.{name}"), place.clone(), value)?;
-            Some((Located { value: name, place }, table))
-        });
-        named.collect()
+        let mut named = Vec::new();
+        for (name, (place, value)) in all.entries {
+            if !matches!(value.get_ref(), DeValue::Table(_)) {
+                let message = format!("`{name}` is in [{path}], which needs a name");
+                let help = format!("write [{path}.NAME] and under it {name} = …");
+                self.problem(Problem::new(&place, message).help(help));
+                continue;
+            }
+            if let Some(problem) = name::problem(&name, &place) {
+                self.problem(problem);
+            }
+            let table = self.as_table(kind, format!("{path}.{name}"), place.clone(), value);
+            named.extend(table.map(|table| (Located { value: name, place }, table)));
+        }
+        named
     }
 
-    /// Every entry, its key chosen by the operator.
-    pub(super) fn all<T: Deserialize<'a>>(mut self) -> Vec<(Located<String>, Located<T>)> {
+    /// Every entry, its key chosen by the operator; without a value that cannot be used.
+    pub(super) fn all<T: Value>(mut self) -> Vec<(Located<String>, Option<Located<T>>)> {
         let entries = std::mem::take(&mut self.entries).into_iter();
-        let located = entries.filter_map(|(name, (place, value))| {
-            let value = self.value(&name, value)?;
-            Some((Located { value: name, place }, value))
+        let located = entries.map(|(name, (place, value))| {
+            let value = self.value(&name, &value);
+            (Located { value: name, place }, value)
         });
         located.collect()
     }
 
     /// Keys that have a meaning, but not yet in this version, are refused; whether any was there.
-    pub(super) fn later(&mut self, keys: &[&'static str]) -> bool {
+    pub(super) fn later(&mut self, keys: &[&'static str], help: &str) -> bool {
         let mut refused = false;
         for key in keys {
             self.later.insert(key);
             if let Some((place, _)) = self.entries.remove(*key) {
                 refused = true;
                 let message = format!("`{key}` is not yet supported");
-                let help = "this version cannot do it; leave the line out";
                 self.problem(Problem::new(&place, message).help(help));
             }
         }
         refused
     }
 
+    /// Switches that this version does not have: `false` states what is so.
+    pub(super) fn only_false(&mut self, keys: &[&'static str]) {
+        for key in keys {
+            let entry = self.entries.get(*key);
+            if entry.is_some_and(|(_, value)| value.get_ref().as_bool() == Some(false)) {
+                self.entries.remove(*key);
+            }
+        }
+        self.later(keys, LATER);
+    }
+
     /// Whether a key is written, without reading it.
     pub(super) fn has(&self, key: &str) -> Option<Place> {
         self.entries.get(key).map(|(place, _)| place.clone())
+    }
+
+    /// Whether something is written that nobody has asked for.
+    pub(super) fn has_unknown(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// How many problems there are so far, in all tables.
+    pub(super) fn problems(&self) -> usize {
+        self.reading.problems.len()
+    }
+
+    /// Whether everything could be read, so that what is not there is not defined.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.reading.incomplete.get()
     }
 
     /// Ends the reading: whatever nobody asked for is unknown.
@@ -214,10 +267,8 @@ impl<'a> Table<'a> {
                 format!("unknown key `{key}` in [{}]", self.path)
             };
             let all = self.known.iter().copied();
-            let help = suggest(key, all.chain(self.later.iter().copied())).unwrap_or_else(|| {
-                let known: Vec<_> = self.known.iter().copied().collect();
-                format!("known here: {}", known.join(", "))
-            });
+            let help = suggest(key, all.clone().chain(self.later.iter().copied()))
+                .unwrap_or_else(|| format!("known here: {}", listed(all)));
             self.reading.problems.push(Problem::new(place, inside).help(help));
         }
     }
@@ -232,20 +283,17 @@ impl<'a> Table<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn value<T: Deserialize<'a>>(
-        &self,
-        key: &str,
-        value: Spanned<DeValue<'a>>,
-    ) -> Option<Located<T>> {
+    fn value<T: Value>(&self, key: &str, value: &Spanned<DeValue<'a>>) -> Option<Located<T>> {
         let place = Place::new(self.source, value.span());
-        match T::deserialize(ValueDeserializer::from(value)) {
-            Ok(value) => Some(Located { value, place }),
-            Err(error) => {
-                let place = error.span().map_or(place, |span| Place::new(self.source, span));
-                self.problem(Problem::new(&place, format!("`{key}`: {}", error.message())));
-                None
-            }
+        let written = value.get_ref();
+        if let Some(value) = T::read(written) {
+            return Some(Located { value, place });
         }
+        let message = format!("`{key}` must be {}, not {}", T::EXPECTED, shown(written));
+        let near = written.as_str().and_then(|text| suggest(text, T::WORDS.iter().copied()));
+        let problem = Problem::new(&place, message);
+        self.problem(near.into_iter().fold(problem, Problem::help));
+        None
     }
 
     fn as_table(
@@ -255,17 +303,29 @@ impl<'a> Table<'a> {
         place: Place,
         value: Spanned<DeValue<'a>>,
     ) -> Option<Self> {
-        let found = value.get_ref().type_str();
+        let found = shown(value.get_ref());
         if let DeValue::Table(table) = value.into_inner() {
             return Some(Self::new(self.reading, self.source, kind, path, place, table));
         }
-        let message = format!("`{path}` must be a table, not {}", an(found));
+        let message = format!("`{path}` must be a table, not {found}");
         self.problem(Problem::new(&place, message).help(format!("write [{path}]")));
         None
     }
 }
 
-fn an(noun: &str) -> String {
-    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    format!("{article} {noun}")
+/// A value as messages show it.
+fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => quoted(text),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) => "a list".into(),
+        DeValue::Table(_) => "a table".into(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
 }

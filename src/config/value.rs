@@ -1,22 +1,35 @@
 //! How values are written: durations with units, ranges of addresses, AS numbers, percentages.
-use std::fmt;
-use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use reqwest::Method;
+use toml::de::{DeInteger, DeValue};
 
+use super::LogLevel;
 use crate::bgp::connection::RemoteAsn;
 use crate::route::Asn;
 use crate::service::Require;
 
+/// What a key can be set to.
+pub(super) trait Value: Sized {
+    /// For messages: "must be …"
+    const EXPECTED: &'static str;
+    /// Words that are understood, to be suggested
+    const WORDS: &'static [&'static str] = &[];
+    /// Understands what is written; `None` when it is something else.
+    fn read(written: &DeValue<'_>) -> Option<Self>;
+}
+
 /// A value that is written as a string.
 pub(super) trait Written: Sized {
-    /// For messages: "expected …"
+    /// For messages: "must be …"
     const EXPECTED: &'static str;
-    /// Understands the text, or says in a few words why not.
+    /// Words that are understood, to be suggested
+    const WORDS: &'static [&'static str] = &[];
+    /// Understands the text; `None` when it is something else.
     fn understand(text: &str) -> Option<Self>;
 }
 
@@ -24,23 +37,55 @@ pub(super) trait Written: Sized {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<T>(pub(super) T);
 
-impl<'de, T: Written> Deserialize<'de> for Text<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor<T>(PhantomData<T>);
-        impl<T: Written> Visitor<'_> for TextVisitor<T> {
-            type Value = Text<T>;
+impl<T: Written> Value for Text<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+    const WORDS: &'static [&'static str] = T::WORDS;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(T::EXPECTED)
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Text<T>, E> {
-                let value = T::understand(text);
-                value.map(Text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_str(TextVisitor(PhantomData))
+    fn read(written: &DeValue<'_>) -> Option<Self> {
+        T::understand(written.as_str()?).map(Self)
     }
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "a string";
+
+    fn read(written: &DeValue<'_>) -> Option<Self> {
+        written.as_str().map(str::to_owned)
+    }
+}
+
+impl Value for PathBuf {
+    const EXPECTED: &'static str = "the path of a file, as a string";
+
+    fn read(written: &DeValue<'_>) -> Option<Self> {
+        written.as_str().filter(|text| !text.is_empty()).map(Self::from)
+    }
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn read(written: &DeValue<'_>) -> Option<Self> {
+        written.as_bool()
+    }
+}
+
+/// A whole number, before it is known what it must lie between.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Number(pub(super) i64);
+
+impl Value for Number {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn read(written: &DeValue<'_>) -> Option<Self> {
+        written.as_integer().map(number).map(Self)
+    }
+}
+
+/// What `i64` cannot hold is outside every range, as its ends are.
+fn number(written: &DeInteger<'_>) -> i64 {
+    let end = if written.as_str().starts_with('-') { i64::MIN } else { i64::MAX };
+    i64::from_str_radix(written.as_str(), written.radix()).unwrap_or(end)
 }
 
 impl Written for Duration {
@@ -74,6 +119,37 @@ impl Written for SocketAddr {
 
     fn understand(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+}
+
+impl Written for LogLevel {
+    const EXPECTED: &'static str = "\"trace\", \"debug\", \"info\", \"warn\" or \"error\"";
+    const WORDS: &'static [&'static str] = &["trace", "debug", "info", "warn", "error"];
+
+    fn understand(text: &str) -> Option<Self> {
+        let level = match text {
+            "trace" => Self::Trace,
+            "debug" => Self::Debug,
+            "info" => Self::Info,
+            "warn" => Self::Warn,
+            "error" => Self::Error,
+            _ => return None,
+        };
+        Some(level)
+    }
+}
+
+/// The methods that do nothing but ask.
+impl Written for Method {
+    const EXPECTED: &'static str = "\"GET\" or \"HEAD\"";
+    const WORDS: &'static [&'static str] = &["GET", "HEAD"];
+
+    fn understand(text: &str) -> Option<Self> {
+        match text {
+            "GET" => Some(Self::GET),
+            "HEAD" => Some(Self::HEAD),
+            _ => None,
+        }
     }
 }
 
@@ -121,57 +197,20 @@ impl Written for Percent {
 #[derive(Clone, Debug)]
 pub(super) struct Statuses(pub(super) RangeInclusive<u16>);
 
-impl Statuses {
-    fn new(first: u16, last: u16) -> Option<Self> {
-        (100 <= first && first <= last && last <= 599).then_some(Self(first..=last))
-    }
-}
+impl Value for Statuses {
+    const EXPECTED: &'static str =
+        "an HTTP status from 100 to 599 or a range of them, such as 200 or \"200-299\"";
 
-impl<'de> Deserialize<'de> for Statuses {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct StatusVisitor;
-        impl Visitor<'_> for StatusVisitor {
-            type Value = Statuses;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an HTTP status or a range of them, such as 200 or \"200-299\"")
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Statuses, E> {
-                let status = u16::try_from(number).ok().and_then(|n| Statuses::new(n, n));
-                status.ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Statuses, E> {
+    fn read(written: &DeValue<'_>) -> Option<Self> {
+        let (first, last) = match (written.as_integer().map(number), written.as_str()) {
+            (Some(number), _) => (u16::try_from(number).ok()?, u16::try_from(number).ok()?),
+            (None, text) => {
+                let text = text?;
                 let (first, last) = text.split_once('-').unwrap_or((text, text));
-                let range = (first.trim().parse().ok()).zip(last.trim().parse().ok());
-                let status = range.and_then(|(first, last)| Statuses::new(first, last));
-                status.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+                (first.trim().parse().ok()?, last.trim().parse().ok()?)
             }
-        }
-        deserializer.deserialize_any(StatusVisitor)
-    }
-}
-
-/// A whole number, before it is known what it must lie between.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Number(pub(super) i64);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NumberVisitor;
-        impl Visitor<'_> for NumberVisitor {
-            type Value = Number;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number")
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Number, E> {
-                Ok(Number(number))
-            }
-        }
-        deserializer.deserialize_i64(NumberVisitor)
+        };
+        (100 <= first && first <= last && last <= 599).then_some(Self(first..=last))
     }
 }
 
@@ -179,31 +218,19 @@ impl<'de> Deserialize<'de> for Number {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WrittenRemoteAsn(pub(super) RemoteAsn);
 
-impl<'de> Deserialize<'de> for WrittenRemoteAsn {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AsnVisitor;
-        impl Visitor<'_> for AsnVisitor {
-            type Value = RemoteAsn;
+impl Value for WrittenRemoteAsn {
+    const EXPECTED: &'static str =
+        "an AS number from 1 to 4294967295, \"external\" or \"internal\"";
+    const WORDS: &'static [&'static str] = &["external", "internal"];
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an AS number, \"external\" or \"internal\"")
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<RemoteAsn, E> {
-                let asn = u32::try_from(number).map(Asn);
-                let out = || E::custom("an AS number is at most 4294967295");
-                asn.map(RemoteAsn::Number).map_err(|_| out())
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<RemoteAsn, E> {
-                match text {
-                    "external" => Ok(RemoteAsn::External),
-                    "internal" => Ok(RemoteAsn::Internal),
-                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(AsnVisitor).map(Self)
+    fn read(written: &DeValue<'_>) -> Option<Self> {
+        let asn = match (written.as_integer().map(number), written.as_str()) {
+            (Some(number), _) => RemoteAsn::Number(Asn(u32::try_from(number).ok()?)),
+            (None, Some("external")) => RemoteAsn::External,
+            (None, Some("internal")) => RemoteAsn::Internal,
+            (None, _) => return None,
+        };
+        Some(Self(asn))
     }
 }
 
@@ -211,31 +238,19 @@ impl<'de> Deserialize<'de> for WrittenRemoteAsn {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WrittenRequire(pub(super) Require);
 
-impl<'de> Deserialize<'de> for WrittenRequire {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct RequireVisitor;
-        impl Visitor<'_> for RequireVisitor {
-            type Value = Require;
+impl Value for WrittenRequire {
+    const EXPECTED: &'static str = "\"all\", \"any\" or how many of the checks must be up";
+    const WORDS: &'static [&'static str] = &["all", "any"];
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"all\", \"any\" or how many of the checks must be up")
+    fn read(written: &DeValue<'_>) -> Option<Self> {
+        let require = match (written.as_integer().map(number), written.as_str()) {
+            (Some(number), _) => {
+                Require::AtLeast(usize::try_from(number).ok().filter(|number| *number > 0)?)
             }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Require, E> {
-                match usize::try_from(number) {
-                    Ok(number) if number > 0 => Ok(Require::AtLeast(number)),
-                    _ => Err(E::invalid_value(Unexpected::Signed(number), &self)),
-                }
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Require, E> {
-                match text {
-                    "all" => Ok(Require::All),
-                    "any" => Ok(Require::AtLeast(1)),
-                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(RequireVisitor).map(Self)
+            (None, Some("all")) => Require::All,
+            (None, Some("any")) => Require::AtLeast(1),
+            (None, _) => return None,
+        };
+        Some(Self(require))
     }
 }

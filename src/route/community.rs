@@ -41,7 +41,7 @@ const WELL_KNOWN: &[(&str, u32)] = &[
 
 impl Community {
     /// The names that stand for a community without being configured.
-    pub fn well_known_names() -> impl Iterator<Item = &'static str> {
+    pub fn well_known_names() -> impl Iterator<Item = &'static str> + Clone {
         WELL_KNOWN.iter().map(|(name, _)| *name)
     }
 }
@@ -72,10 +72,7 @@ impl fmt::Display for AnyCommunity {
 
 /// A text that is no community.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "not a community: write \"65000:100\" (two numbers up to 65535), \"large:65000:1:100\" \
-     (three up to 4294967295) or a well-known name such as \"no-export\""
-)]
+#[error("not a community")]
 pub struct NotACommunity;
 
 impl FromStr for AnyCommunity {

@@ -1,0 +1,20 @@
+//! The names that operators give: they go into messages, metrics, commands and systemd's journal.
+use super::problem::{Place, Problem};
+
+const LONGEST: usize = 64;
+
+/// What is wrong with a name.
+pub(super) fn problem(name: &str, place: &Place) -> Option<Problem> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let message = if name.is_empty() {
+        "a name must not be empty".to_owned()
+    } else if !name.chars().all(allowed) {
+        format!("{name:?} cannot be a name")
+    } else if name.len() > LONGEST {
+        format!("a name of {} characters is too long", name.len())
+    } else {
+        return None;
+    };
+    let help = format!("up to {LONGEST} of the characters A-Z a-z 0-9 . _ -");
+    Some(Problem::new(place, message).help(help))
+}
