@@ -7,6 +7,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// Whoever made more mistakes than this made one of them many times.
 const MOST_SHOWN: usize = 100;
+/// With how many names a misspelt one is compared, so that many of both do not take minutes.
+const MOST_COMPARED: usize = 256;
 /// How many names a message lists.
 const MOST_LISTED: usize = 10;
 
@@ -188,6 +190,7 @@ pub(super) fn suggest<'a>(
     candidates: impl Iterator<Item = &'a str> + Clone,
 ) -> Option<String> {
     let written = written.to_lowercase();
+    let candidates = candidates.take(MOST_COMPARED);
     let distance =
         |candidate: &str| strsim::damerau_levenshtein(&written, &candidate.to_lowercase());
     let (distance, nearest) = candidates.clone().map(|c| (distance(c), c)).min()?;
