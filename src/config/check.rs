@@ -93,13 +93,15 @@ fn no_kind(table: &mut Table<'_>, is_refused: bool) {
 /// Intervals and timeout.
 fn pace(table: &mut Table<'_>) -> (Pace, Duration) {
     let is_written = table.has("interval").is_some();
-    let mut interval = |key, default| match table.optional::<Text<Duration>>(key) {
+    // A value and, where it is written and can be used, its place.
+    let mut interval = |key, default| match table.optional::<Text<Duration>>(key).map(untext) {
         None => (default, None),
-        Some(Located { value: Text(value), place }) => {
-            if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&value) {
+        Some(Located { value, place }) => {
+            let in_range = (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&value);
+            if !in_range {
                 table.problem(Problem::new(&place, format!("`{key}` must be from 10ms to 1h")));
             }
-            (value, Some(place))
+            (value, in_range.then_some(place))
         }
     };
     let (steady, place) = interval("interval", INTERVAL);

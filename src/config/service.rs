@@ -160,7 +160,8 @@ fn check_require(
         return Require::All;
     };
     if let Require::AtLeast(number) = require
-        && number > checks.max(1)
+        && checks > 0
+        && number > checks
     {
         let noun = if checks == 1 { "check" } else { "checks" };
         let message = format!("`require` is {number}, but the service has {checks} {noun}");

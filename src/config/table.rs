@@ -147,8 +147,9 @@ impl<'a> Table<'a> {
         }
         let place = Place::new(self.source, value.span());
         let message = format!("`{key}` must be a list, not {}", shown(value.get_ref()));
-        let help =
-            format!("write {key} = [{}]", value.get_ref().as_str().map_or("…".into(), quoted));
+        let is_table = value.get_ref().is_table();
+        let element = if is_table { "…".into() } else { shown(value.get_ref()) };
+        let help = format!("write {key} = [{element}]");
         self.problem(Problem::new(&place, message).help(help));
         Some(Vec::new())
     }
@@ -173,7 +174,8 @@ impl<'a> Table<'a> {
         let (place, value) = self.take(key)?;
         let kind = if self.kind.is_empty() { key } else { self.kind };
         let path = self.child(key);
-        self.as_table(kind, path, place, value)
+        let entries = self.entries_of(&path, &path, &place, value)?;
+        Some(Self::new(self.reading, self.source, kind, path, place, entries))
     }
 
     /// The tables under this key, each with the name that the operator gave it. `kind` is how the
@@ -185,20 +187,24 @@ impl<'a> Table<'a> {
     ) -> Vec<(Located<String>, Self)> {
         let Some((place, value)) = self.take(key) else { return Vec::new() };
         let path = self.child(key);
-        let Some(all) = self.as_table(kind, path.clone(), place, value) else { return Vec::new() };
+        let header = format!("{path}.NAME");
+        let Some(all) = self.entries_of(&path, &header, &place, value) else { return Vec::new() };
         let mut named = Vec::new();
-        for (name, (place, value)) in all.entries {
-            if !matches!(value.get_ref(), DeValue::Table(_)) {
+        for (name, value) in all {
+            let place = Place::new(self.source, name.span());
+            let name = name.into_inner().into_owned();
+            let DeValue::Table(entries) = value.into_inner() else {
                 let message = format!("`{name}` is in [{path}], which needs a name");
-                let help = format!("write [{path}.NAME] and under it {name} = …");
+                let help = format!("write [{header}] and under it {name} = …");
                 self.problem(Problem::new(&place, message).help(help));
                 continue;
-            }
+            };
             if let Some(problem) = name::problem(&name, &place) {
                 self.problem(problem);
             }
-            let table = self.as_table(kind, format!("{path}.{name}"), place.clone(), value);
-            named.extend(table.map(|table| (Located { value: name, place }, table)));
+            let path = format!("{path}.{name}");
+            let table = Self::new(self.reading, self.source, kind, path, place.clone(), entries);
+            named.push((Located { value: name, place }, table));
         }
         named
     }
@@ -296,19 +302,19 @@ impl<'a> Table<'a> {
         None
     }
 
-    fn as_table(
+    fn entries_of(
         &self,
-        kind: &'static str,
-        path: String,
-        place: Place,
+        path: &str,
+        header: &str,
+        place: &Place,
         value: Spanned<DeValue<'a>>,
-    ) -> Option<Self> {
+    ) -> Option<DeTable<'a>> {
         let found = shown(value.get_ref());
-        if let DeValue::Table(table) = value.into_inner() {
-            return Some(Self::new(self.reading, self.source, kind, path, place, table));
+        if let DeValue::Table(entries) = value.into_inner() {
+            return Some(entries);
         }
         let message = format!("`{path}` must be a table, not {found}");
-        self.problem(Problem::new(&place, message).help(format!("write [{path}]")));
+        self.problem(Problem::new(place, message).help(format!("write [{header}]")));
         None
     }
 }
