@@ -21,6 +21,7 @@ const RISE: NonZeroU32 = NonZeroU32::new(2).expect("not zero");
 const FALL: NonZeroU32 = NonZeroU32::new(3).expect("not zero");
 const JITTER: Percent = Percent(5);
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+pub(super) const NO_PORT: &str = "nothing can listen on port 0";
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Stands for a check that could not be read, so that nothing else is said about it.
@@ -121,6 +122,9 @@ fn pace(table: &mut Table<'_>) -> (Pace, Duration) {
 
 fn tcp(table: &mut Table<'_>) -> Option<Tcp> {
     let target = table.optional::<Text<SocketAddr>>("tcp").map(untext);
+    if let Some(target) = target.as_ref().filter(|target| target.value.port() == 0) {
+        table.problem(Problem::new(&target.place, NO_PORT));
+    }
     let send = table.optional::<String>("send").map(|text| text.value);
     let expect = table.optional::<String>("expect").map(|text| text.value);
     Some(Tcp { target: target?.value, send, expect })

@@ -7,6 +7,7 @@ use reqwest::header::{
 };
 use reqwest::{Certificate, Method, Url};
 
+use super::check::NO_PORT;
 use super::files;
 use super::problem::Problem;
 use super::table::{Located, Table};
@@ -69,6 +70,9 @@ fn url(table: &Table<'_>, written: &Located<String>) -> Option<Url> {
         let help = "write headers = { Authorization = \"Basic …\" }";
         table.problem(problem(message.into()).help(help));
         return None;
+    }
+    if url.port() == Some(0) {
+        table.problem(problem(NO_PORT.into()));
     }
     let host = url.host_str().unwrap_or_default();
     match http::address(&url) {
