@@ -225,7 +225,9 @@ impl Stage {
     pub(crate) fn wait_named(&self, mark: usize, words: &[&str]) -> Result<()> {
         let all = |text: &str| words.iter().all(|word| text.contains(word));
         self.wait_status(&format!("the status says {words:?}"), |status| {
-            peer(status, HOSTILE)["last-down"]["reason"].as_str().is_some_and(all)
+            let peer = peer(status, HOSTILE);
+            let mut ends = ["last-down", "last-failure", "last-notification"].into_iter();
+            ends.any(|end| peer[end]["reason"].as_str().is_some_and(all))
         })?;
         self.wait_logged(mark, words)
     }
