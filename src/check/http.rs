@@ -14,6 +14,7 @@ use reqwest::{Certificate, Client, Method, Url, redirect, retry};
 
 use super::Failure;
 use super::tcp::contains;
+use super::tls;
 use crate::sys;
 
 /// A body longer than this is a failure: whatever it is, it is not the answer to a health check.
@@ -205,13 +206,20 @@ impl Prepared {
 impl Failure {
     /// An error by its cause, without the URL that the operator knows.
     fn of(error: &reqwest::Error) -> Self {
-        let mut cause: &dyn Error = error;
-        while let Some(source) = cause.source() {
-            cause = source;
+        let mut cause: &(dyn Error + 'static) = error;
+        // What an I/O error wraps is not its source, but the source of that is.
+        while let Some(deeper) = match cause.downcast_ref::<io::Error>() {
+            Some(error) => error.get_ref().map(|inner| inner as _),
+            None => cause.source(),
+        } {
+            cause = deeper;
         }
-        let text = match cause.downcast_ref::<io::Error>() {
-            Some(error) => sys::describe(error),
-            None => cause.to_string(),
+        let text = if let Some(error) = cause.downcast_ref() {
+            tls::describe(error)
+        } else if let Some(error) = cause.downcast_ref() {
+            sys::describe(error)
+        } else {
+            cause.to_string()
         };
         let what = if error.is_connect() { "cannot connect: " } else { "" };
         Self::new(format!("{what}{text}"))

@@ -10,6 +10,7 @@ pub mod driver;
 pub mod http;
 pub mod schedule;
 pub mod tcp;
+mod tls;
 
 #[cfg(test)]
 mod tests;
