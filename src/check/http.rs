@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use reqwest::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Client, Method, Url, redirect, retry};
+use reqwest::header::{CONNECTION, HOST, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Certificate, Client, Method, Response, Url, redirect, retry};
 
-use super::Failure;
 use super::tcp::contains;
 use super::tls;
+use super::{Failure, quoted};
 use crate::sys;
 
 /// A body longer than this is a failure: whatever it is, it is not the answer to a health check.
@@ -55,6 +55,27 @@ pub enum Tls {
 impl fmt::Display for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http {} {}", self.method, self.url)
+    }
+}
+
+impl Http {
+    fn wrong_status(&self, response: &Response) -> Failure {
+        let ranges = self.status.iter().map(|range| match (range.start(), range.end()) {
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        });
+        let expected: Vec<String> = ranges.collect();
+        let mut text = format!("HTTP status {}", response.status());
+        text += &format!(", expected {}", expected.join(", "));
+        if response.status().is_redirection()
+            && let Some(location) = response.headers().get(LOCATION)
+        {
+            text += &format!("; Location: {}", quoted(location.as_bytes()));
+            if self.redirects == 0 {
+                text += ", not followed (redirects = 0)";
+            }
+        }
+        Failure::new(text)
     }
 }
 
@@ -180,7 +201,7 @@ impl Prepared {
         let mut response = request.send().await.map_err(|error| Failure::of(&error))?;
         let status = response.status();
         if !http.status.iter().any(|range| range.contains(&status.as_u16())) {
-            return Err(Failure::new(format!("HTTP status {status}")));
+            return Err(http.wrong_status(&response));
         }
         let mut body = Vec::new();
         let mut length = 0;

@@ -110,3 +110,9 @@ impl fmt::Display for Failure {
         f.write_str(&self.0)
     }
 }
+
+/// The start of what a server said, with control characters escaped.
+fn quoted(octets: &[u8]) -> String {
+    const MOST: usize = 64;
+    format!("{:?}", String::from_utf8_lossy(octets.get(..MOST).unwrap_or(octets)))
+}

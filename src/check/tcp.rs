@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Failure;
+use super::{Failure, quoted};
 
 /// No answer needs to be longer to show that a service lives.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -66,10 +66,9 @@ async fn receive(
             return Ok(());
         }
         if length == 0 || answer.len() > MAX_ANSWER {
-            let start = String::from_utf8_lossy(answer.get(..64).unwrap_or(&answer)).into_owned();
-            let expected = String::from_utf8_lossy(expected).into_owned();
             let what = if length == 0 { "closed" } else { "too long an answer" };
-            return Err(Failure::new(format!("{what}, expected {expected:?}, got {start:?}")));
+            let (expected, got) = (quoted(expected), quoted(&answer));
+            return Err(Failure::new(format!("{what}, expected {expected}, got {got}")));
         }
     }
 }

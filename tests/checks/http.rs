@@ -19,13 +19,9 @@ fn a_status_of_the_2xx_range_is_healthy_and_others_are_not() {
             "503 Service Unavailable",
         ),
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "404 Not Found"),
-        (
-            "HTTP/1.1 301 Moved\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
-            "301 Moved Permanently",
-        ),
         ("HTTP/1.1 599 Odd\r\nContent-Length: 0\r\n\r\n", "599 <unknown status code>"),
     ] {
-        let expected = failed(&format!("HTTP status {status}"));
+        let expected = failed(&format!("HTTP status {status}, expected 200-299"));
         assert_eq!(http(Behaviour::Answer(answer), ""), expected);
     }
 }
@@ -35,7 +31,9 @@ fn the_healthy_range_can_be_chosen() {
     let teapot = "HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(http(Behaviour::Answer(teapot), "status = [\"200-204\", 418]"), Ok(()));
     let result = http(Behaviour::Answer(OK), "status = [418]");
-    assert_eq!(result, failed("HTTP status 200 OK"));
+    assert_eq!(result, failed("HTTP status 200 OK, expected 418"));
+    let result = http(Behaviour::Answer(OK), "status = [\"201-204\", 418]");
+    assert_eq!(result, failed("HTTP status 200 OK, expected 201-204, 418"));
 }
 
 #[test]
@@ -97,7 +95,15 @@ fn redirects_are_followed_only_when_asked_and_never_to_a_name() {
     assert_eq!(result, failed(expected));
     let circle = "HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(http(Behaviour::Answer(circle), "redirects = 3"), failed("too many redirects"));
-    assert_eq!(http(Behaviour::Answer(circle), ""), failed("HTTP status 302 Found"));
+    let text = "HTTP status 302 Found, expected 200-299; Location: \"/again\", not followed \
+                (redirects = 0)";
+    assert_eq!(http(Behaviour::Answer(circle), ""), failed(text));
+    let text = "HTTP status 304 Not Modified, expected 200-299; Location: \"/x\\ty\"";
+    let not_modified = "HTTP/1.1 304 Not Modified\r\nLocation: /x\ty\r\n\r\n";
+    assert_eq!(http(Behaviour::Answer(not_modified), "redirects = 3"), failed(text));
+    let long = format!("HTTP/1.1 301 Moved\r\nLocation: /{}\r\n\r\n", "x".repeat(9000));
+    let text = http(Behaviour::Answer(long.leak()), "").expect_err("must fail");
+    assert!(text.ends_with("xxx\", not followed (redirects = 0)"), "{text}");
 }
 
 #[test]
