@@ -4,8 +4,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +14,7 @@ use tokio::time::{sleep_until, timeout};
 use super::http::{Clients, Prepared};
 use super::schedule::{Mode, Schedule};
 use super::tcp::Tcp;
-use super::{Check, CheckId, Failure, Outcome, Probe};
+use super::{Check, CheckId, Failure, Outcome, Probe, Progress};
 use crate::sys;
 
 /// So many probes at a time, as when all checks begin or their services hang, need so much memory
@@ -190,19 +188,23 @@ impl Driver {
 impl Running {
     async fn run(&self) -> Outcome {
         let started = Instant::now();
-        let progress = AtomicUsize::new(0);
+        let mut progress = Progress::default();
         let probe = async {
             match &self.probe {
-                Ready::Http(http) => http.run(&progress).await,
-                Ready::Tcp(tcp) => tcp.run(&progress).await,
+                Ready::Http(http) => http.run(&mut progress).await,
+                Ready::Tcp(tcp) => tcp.run(&mut progress).await,
                 Ready::Broken(failure) => Err(failure.clone()),
             }
         };
-        let result = timeout(self.timeout, probe).await.unwrap_or_else(|_| {
-            let limit = self.timeout;
-            Err(Failure::new(match progress.load(Relaxed) {
-                0 => format!("no answer within {limit:?}"),
-                octets => format!("the answer did not end within {limit:?} ({octets} octets came)"),
+        let limit = self.timeout;
+        let ended = timeout(limit, probe).await;
+        let result = ended.unwrap_or_else(|_| {
+            Err(Failure::new(match progress {
+                Progress::Silence => format!("no answer within {limit:?}"),
+                Progress::Octets(count) => {
+                    format!("the answer did not end within {limit:?} ({count} octets came)")
+                }
+                Progress::Mismatch(text) => format!("{text} within {limit:?}"),
             }))
         });
         Outcome { result, started, finished: Instant::now() }

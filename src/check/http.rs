@@ -6,15 +6,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 
 use reqwest::header::{CONNECTION, HOST, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, Method, Response, Url, redirect, retry};
 
 use super::tcp::contains;
 use super::tls;
-use super::{Failure, quoted};
+use super::{Failure, Progress, quoted};
 use crate::sys;
 
 /// A body longer than this is a failure: whatever it is, it is not the answer to a health check.
@@ -187,8 +185,8 @@ impl reqwest::dns::Resolve for NoNames {
 }
 
 impl Prepared {
-    /// Runs one probe; `progress` counts the octets of the body received so far.
-    pub(super) async fn run(&self, progress: &AtomicUsize) -> Result<(), Failure> {
+    /// Runs one probe.
+    pub(super) async fn run(&self, progress: &mut Progress) -> Result<(), Failure> {
         let http = &self.http;
         let mut request = self
             .client
@@ -207,7 +205,7 @@ impl Prepared {
         let mut length = 0;
         while let Some(chunk) = response.chunk().await.map_err(|error| Failure::of(&error))? {
             length += chunk.len();
-            progress.store(length, Relaxed);
+            *progress = Progress::Octets(length);
             if length > MAX_BODY {
                 return Err(Failure::new("the response body is longer than 1 MiB"));
             }

@@ -111,6 +111,18 @@ impl fmt::Display for Failure {
     }
 }
 
+/// How far a probe has come, for the case that its time runs out.
+#[derive(Debug, Default)]
+enum Progress {
+    /// Nothing has been heard
+    #[default]
+    Silence,
+    /// So many octets of an answer that has an end
+    Octets(usize),
+    /// Something else than what is expected
+    Mismatch(String),
+}
+
 /// The start of what a server said, with control characters escaped.
 fn quoted(octets: &[u8]) -> String {
     const MOST: usize = 64;

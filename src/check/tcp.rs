@@ -3,13 +3,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Failure, quoted};
+use super::{Failure, Progress, quoted};
 
 /// No answer needs to be longer to show that a service lives.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -32,8 +30,8 @@ impl fmt::Display for Tcp {
 }
 
 impl Tcp {
-    /// Runs one probe; `progress` counts the octets received so far.
-    pub(super) async fn run(&self, progress: &AtomicUsize) -> Result<(), Failure> {
+    /// Runs one probe.
+    pub(super) async fn run(&self, progress: &mut Progress) -> Result<(), Failure> {
         let mut stream = TcpStream::connect(self.target)
             .await
             .map_err(|error| Failure::io("cannot connect", &error))?;
@@ -53,7 +51,7 @@ impl Tcp {
 async fn receive(
     stream: &mut TcpStream,
     expected: &[u8],
-    progress: &AtomicUsize,
+    progress: &mut Progress,
 ) -> Result<(), Failure> {
     let mut answer = Vec::new();
     loop {
@@ -61,15 +59,15 @@ async fn receive(
             .read_buf(&mut answer)
             .await
             .map_err(|error| Failure::io("cannot receive", &error))?;
-        progress.store(answer.len(), Relaxed);
         if contains(&answer, expected) {
             return Ok(());
         }
+        let mismatch = format!("expected {}, got {}", quoted(expected), quoted(&answer));
         if length == 0 || answer.len() > MAX_ANSWER {
             let what = if length == 0 { "closed" } else { "too long an answer" };
-            let (expected, got) = (quoted(expected), quoted(&answer));
-            return Err(Failure::new(format!("{what}, expected {expected}, got {got}")));
+            return Err(Failure::new(format!("{what}, {mismatch}")));
         }
+        *progress = Progress::Mismatch(mismatch);
     }
 }
 

@@ -45,7 +45,15 @@ fn what_is_expected_must_come() {
     let result = probe(&format!(
         "tcp = \"{address}\"\nexpect = \"250 \"\ninterval = \"1s\"\ntimeout = \"100ms\""
     ));
-    assert_eq!(result, failed("the answer did not end within 100ms (28 octets came)"));
+    assert_eq!(
+        result,
+        failed("expected \"250 \", got \"220 mail.example.com ESMTP\\r\\n\" within 100ms")
+    );
+    let address = start(Behaviour::Silent);
+    let result = probe(&format!(
+        "tcp = \"{address}\"\nexpect = \"250 \"\ninterval = \"1s\"\ntimeout = \"100ms\""
+    ));
+    assert_eq!(result, failed("no answer within 100ms"));
 }
 
 #[test]
