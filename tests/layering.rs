@@ -19,9 +19,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("service", &["check", "route"]),
     ("config", &["bfd", "bgp", "check", "rib", "route", "service", "sys"]),
     ("speaker", &["bfd", "bgp", "check", "config", "netlink", "rib", "route", "service"]),
-    ("control", &["route", "service", "speaker"]),
-    ("metrics", &["bfd", "control", "service", "speaker"]),
-    ("daemon", &["bfd", "bgp", "check", "config", "control", "metrics", "netlink", "speaker"]),
+    ("control", &["route", "service", "speaker", "sys"]),
+    ("metrics", &["bfd", "control", "service", "speaker", "sys"]),
+    (
+        "daemon",
+        &["bfd", "bgp", "check", "config", "control", "metrics", "netlink", "speaker", "sys"],
+    ),
 ];
 
 /// Crates that do I/O, and the files beside drivers that may name them without being one.

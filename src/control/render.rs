@@ -81,7 +81,7 @@ impl Page {
                 self.line(2, line);
             }
         }
-        if let Some(error) = &status.listen_error {
+        for error in status.listen_error.iter().chain(&status.metrics_error) {
             self.marked(0, Mark::Bad, error);
         }
         self.line(0, "");

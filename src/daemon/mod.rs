@@ -25,7 +25,6 @@ use std::thread;
 use tokio::sync::mpsc;
 
 use crate::config;
-use crate::speaker::notice::{Level, Notice};
 use crate::{bfd, check, control, metrics};
 use journal::Log;
 use owner::Owner;
@@ -94,7 +93,7 @@ pub fn run(config_path: &Path) -> Result<(), Error> {
     check::driver::spawn(random.u64(..), checks, reports)
         .map_err(system("cannot start the check thread"))?;
     let (requests, from_clients) = mpsc::channel(QUEUE);
-    let metrics = spawn_control(control_listener, requests, bfd.clone(), log.clone())
+    let metrics = spawn_control(control_listener, requests, bfd.clone())
         .map_err(system("cannot start the control thread"))?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -129,39 +128,26 @@ fn install_crypto() {
 
 /// Reaches the metrics server.
 #[derive(Debug)]
-struct Metrics(mpsc::UnboundedSender<Option<SocketAddr>>);
+struct Metrics {
+    /// Where it is to listen
+    wanted: mpsc::UnboundedSender<Option<SocketAddr>>,
+    /// What keeps it from that
+    troubles: mpsc::UnboundedReceiver<Option<String>>,
+}
 
 /// Starts the thread that serves clients: the control socket, and metrics where they are wanted.
 fn spawn_control(
     listener: std::os::unix::net::UnixListener,
     requests: mpsc::Sender<control::Request>,
     bfd: bfd::driver::Handle,
-    log: Log,
 ) -> io::Result<Metrics> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (addresses, mut wanted) = mpsc::unbounded_channel::<Option<SocketAddr>>();
+    let (wanted, addresses) = mpsc::unbounded_channel();
+    let (sender, troubles) = mpsc::unbounded_channel();
     let serve = async move {
         tokio::spawn(control::server::run(listener, requests.clone()));
-        let mut serving: Option<tokio::task::JoinHandle<io::Result<()>>> = None;
-        while let Some(address) = wanted.recv().await {
-            if let Some(server) = serving.take() {
-                server.abort();
-                // It holds the port until it is gone.
-                let _ = server.await;
-            }
-            let Some(address) = address else { continue };
-            match metrics::server::bind(address) {
-                Ok(listener) => {
-                    let server = metrics::server::run(listener, requests.clone(), bfd.clone());
-                    serving = Some(tokio::spawn(server));
-                }
-                Err(error) => {
-                    let text = format!("cannot serve metrics on {address}");
-                    log.write(Notice::new(Level::Error, text).because(error));
-                }
-            }
-        }
+        metrics::server::run(addresses, sender, requests, bfd).await;
     };
     thread::Builder::new().name("control".into()).spawn(move || runtime.block_on(serve))?;
-    Ok(Metrics(addresses))
+    Ok(Metrics { wanted, troubles })
 }

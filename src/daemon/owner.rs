@@ -62,6 +62,7 @@ pub(super) struct Owner {
     /// Reading the configuration again, and who waits for that
     loading: Option<(JoinHandle<Loaded>, Waiting)>,
     reload_error: Option<String>,
+    metrics_error: Option<String>,
     told: Option<(Summary, bool)>,
     watchdog: Option<(Duration, Instant)>,
     stopped: bool,
@@ -80,6 +81,8 @@ enum Wake {
     Netlink(netlink::Event),
     Check(check::driver::Report),
     Client(Request),
+    /// Metrics cannot be served, or can again
+    Metrics(Option<String>),
     Loaded(Box<Loaded>),
     Reload,
     Stop,
@@ -115,6 +118,7 @@ impl Owner {
             signals,
             loading: None,
             reload_error: None,
+            metrics_error: None,
             told: None,
             watchdog: watchdog_interval().map(|interval| (interval, now)),
             stopped: false,
@@ -167,6 +171,7 @@ impl Owner {
             Some(event) = self.from_netlink.recv() => Wake::Netlink(event),
             config = loaded => Wake::Loaded(Box::new(config)),
             _ = self.signals.hangup.recv() => Wake::Reload,
+            Some(trouble) = self.links.metrics.troubles.recv() => Wake::Metrics(trouble),
             Some(request) = self.links.from_clients.recv() => Wake::Client(request),
         }
     }
@@ -182,10 +187,12 @@ impl Owner {
             Wake::Client(Request::Describe(reply)) => {
                 let mut status = self.speaker.status(Clock { now, wall: SystemTime::now() });
                 status.reload_error.clone_from(&self.reload_error);
+                status.metrics_error.clone_from(&self.metrics_error);
                 // The client may have gone.
                 let _ = reply.send(Box::new(status));
             }
             Wake::Client(Request::Reload(reply)) => self.begin_reload(Some(reply)),
+            Wake::Metrics(trouble) => self.handle_metrics(trouble),
             Wake::Reload => self.begin_reload(None),
             Wake::Loaded(config) => self.finish_reload(*config, now),
             Wake::Stop => {
@@ -195,6 +202,19 @@ impl Owner {
                 self.speaker.handle(Input::Stop(text), now);
             }
         }
+    }
+
+    fn handle_metrics(&mut self, trouble: Option<String>) {
+        match &trouble {
+            Some(text) => self.links.log.write(Notice::new(Level::Error, text)),
+            None => {
+                if let Some(address) = self.speaker.config().metrics {
+                    let text = format!("metrics are served on {address} now");
+                    self.links.log.write(Notice::new(Level::Info, text));
+                }
+            }
+        }
+        self.metrics_error = trouble;
     }
 
     fn handle_peer(&mut self, event: TcpEvent, now: Instant) {
@@ -321,7 +341,7 @@ impl Owner {
         self.links.log.set_level(config.log_level);
         if metrics_before != Some(config.metrics) {
             // The control thread is gone only when the process ends.
-            let _ = self.links.metrics.0.send(config.metrics);
+            let _ = self.links.metrics.wanted.send(config.metrics);
         }
     }
 }

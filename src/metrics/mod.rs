@@ -2,6 +2,9 @@
 //! cannot say anything else than the status does.
 pub mod server;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use jiff::Timestamp;

@@ -17,11 +17,15 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 use crate::bfd;
 use crate::control;
+use crate::sys;
 
+/// Between attempts to bind the address.
+const RETRY: Duration = Duration::from_secs(2);
 /// Clients at a time; a further one waits.
 const CLIENTS: usize = 16;
 /// A scrape that takes longer is given up.
@@ -29,33 +33,64 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// A client has this long to say what it wants.
 const HEADER: Duration = Duration::from_secs(5);
 
-/// Binds the address.
-///
-/// # Errors
-///
-/// When it is taken, or not on this host.
-pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-/// Serves until it is dropped.
-///
-/// # Errors
-///
-/// When the listener cannot be used.
+/// Serves on the address that was asked for last, and tries again while it cannot. What keeps it
+/// from that is told when it changes, and `None` once there is nothing any more. Ends with `wanted`.
 pub async fn run(
-    listener: std::net::TcpListener,
+    mut wanted: mpsc::UnboundedReceiver<Option<SocketAddr>>,
+    troubles: mpsc::UnboundedSender<Option<String>>,
     requests: mpsc::Sender<control::Request>,
     bfd: bfd::driver::Handle,
-) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+) {
+    let mut address = None;
+    let mut serving: Option<JoinHandle<()>> = None;
+    let mut told = None;
+    loop {
+        tokio::select! {
+            changed = wanted.recv() => {
+                let Some(changed) = changed else { return };
+                address = changed;
+                if let Some(server) = serving.take() {
+                    server.abort();
+                    // It holds the port until it is gone.
+                    let _ = server.await;
+                }
+            }
+            () = sleep(RETRY), if address.is_some() && serving.is_none() => {}
+        }
+        let trouble = match address.map(|address| (address, bind(address))) {
+            Some((_, Ok(listener))) => {
+                serving = Some(tokio::spawn(accept(listener, requests.clone(), bfd.clone())));
+                None
+            }
+            Some((address, Err(error))) => {
+                Some(format!("cannot serve metrics on {address}: {}", sys::describe(&error)))
+            }
+            None => None,
+        };
+        if told != trouble {
+            told.clone_from(&trouble);
+            // The owner is gone only when the process ends.
+            let _ = troubles.send(trouble);
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+async fn accept(
+    listener: TcpListener,
+    requests: mpsc::Sender<control::Request>,
+    bfd: bfd::driver::Handle,
+) {
     let slots = Arc::new(Semaphore::new(CLIENTS));
     loop {
-        let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let slot = slots.clone().acquire_owned().await.expect("it is never closed");
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await; // out of descriptors
+            sleep(Duration::from_millis(100)).await; // out of descriptors
             continue;
         };
         let (requests, bfd) = (requests.clone(), bfd.clone());

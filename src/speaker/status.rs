@@ -36,6 +36,8 @@ pub struct Status {
     pub listen_error: Option<String>,
     /// Why the last reload was refused; the configuration before it is in force
     pub reload_error: Option<String>,
+    /// Why metrics are not served where they should be, if they are not
+    pub metrics_error: Option<String>,
     /// By name
     pub peers: Vec<PeerStatus>,
     /// By name
@@ -238,6 +240,7 @@ impl Speaker {
             router_id: self.router_id,
             listen_error: (!listen_error.is_empty()).then(|| listen_error.join("; ")),
             reload_error: None,
+            metrics_error: None,
             peers: peers.collect(),
             services: self.services.iter().map(|(n, e)| self.service_status(n, e, clock)).collect(),
         }

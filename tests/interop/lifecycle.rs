@@ -208,3 +208,19 @@ fn metrics_say_what_was_really_sent() -> Result<()> {
         Ok((announced("tor1")?, announced("tor2")?) == ("0".into(), "1".into()))
     })
 }
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn metrics_that_cannot_be_served_are_in_the_status_until_they_can() -> Result<()> {
+    let fabric = pair(Kind::Bird)?;
+    let text = peers(&fabric, 1) + POOLS + WEB + "\n[metrics]\nlisten = \"192.0.2.99:9179\"\n";
+    let daemon = start(&fabric, 1, &text)?;
+    let host = fabric.host(1).namespace.clone();
+    let trouble = "cannot serve metrics on 192.0.2.99:9179: cannot assign requested address";
+    wait_status(&daemon, "metrics are missing", |status| status["metrics-error"] == trouble)?;
+    ensure!(daemon.vipcast(["status"])?.contains(&format!("× {trouble}")));
+    host.run("ip", ["address", "add", "192.0.2.99/32", "dev", "lo"])?;
+    wait_status(&daemon, "metrics are there", |status| status["metrics-error"].is_null())?;
+    ensure!(host.run("curl", ["-s", "192.0.2.99:9179/metrics"])?.contains("vipcast_build_info"));
+    Ok(())
+}

@@ -143,3 +143,19 @@ vipcastd VERSION, AS 65100, router ID 10.0.0.21
 ";
     assert_eq!(text(&world), expected);
 }
+
+#[test]
+fn what_keeps_the_daemon_from_its_work_comes_first() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    let mut status = world.status();
+    status.listen_error = Some("cannot listen on [::]:179: address already in use".into());
+    status.metrics_error = Some("cannot serve metrics on [::]:9179: permission denied".into());
+    let text = render::status(&status, &[], Style { colour: false });
+    let head = "
+× cannot listen on [::]:179: address already in use
+× cannot serve metrics on [::]:9179: permission denied
+
+";
+    assert!(text.contains(head), "{text}");
+}

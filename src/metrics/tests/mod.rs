@@ -1,0 +1,2 @@
+//! The server of metrics, on the loopback interface.
+mod server;
