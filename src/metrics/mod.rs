@@ -65,6 +65,12 @@ impl Scrape {
         gauges(encoder, "bgp_prefixes_sent", "Prefixes the peer has from us", sent)?;
         let sessions = peers().map(|(labels, peer)| (labels, peer.sessions));
         counters(encoder, "bgp_sessions", "Sessions that came up", sessions)?;
+        let downs = self.status.peers.iter().flat_map(|peer| {
+            let name = peer.name.as_ref();
+            let kinds = peer.session_downs.iter();
+            kinds.map(move |(kind, count)| (vec![("peer", name), ("reason", kind)], *count))
+        });
+        counters(encoder, "bgp_session_downs", "Sessions that ended", downs)?;
         let received = peers().map(|(labels, peer)| (labels, peer.prefixes_received));
         let help = "Prefixes the peer announced, which are not kept";
         counters(encoder, "bgp_prefixes_received", help, received)?;

@@ -1,5 +1,5 @@
 //! The speaker's dealings with its peers: connections, BFD, next hops, and what each is to be told.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ pub(super) struct PeerEntry {
     pub(super) bfd: BfdLook,
     /// From the decision on a prefix to its octets in the socket
     pub(super) decision_to_wire: Histogram,
+    /// How many sessions ended, by the kind of reason
+    pub(super) session_downs: BTreeMap<&'static str, u64>,
 }
 
 /// What is known of a peer's BFD session.
@@ -153,7 +155,8 @@ impl Speaker {
             peer.start(router_id, now);
         }
         let bfd = ongoing.unwrap_or_else(|| BfdLook::new(now));
-        let entry = PeerEntry { peer, bfd, decision_to_wire: Histogram::default() };
+        let (decision_to_wire, session_downs) = (Histogram::default(), BTreeMap::new());
+        let entry = PeerEntry { peer, bfd, decision_to_wire, session_downs };
         self.peers.insert(name.clone(), entry);
         let prefixes = self.rib.prefixes().collect();
         self.export(&prefixes, now);
@@ -239,6 +242,8 @@ impl Speaker {
             while let Some(event) = entry.peer.poll_event() {
                 if let Event::Sent(times) = &event {
                     times.iter().for_each(|time| entry.decision_to_wire.observe(*time));
+                } else if let Event::Down(reason) = &event {
+                    *entry.session_downs.entry(reason.label()).or_default() += 1;
                 }
                 notices.extend(describe(name, event));
             }

@@ -1,5 +1,6 @@
 //! What the daemon is like now, for `vipcast status`, metrics and whoever asks over D-Bus: plain
 //! data, the same in memory and as JSON. Fields may be added; none changes its meaning.
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -84,6 +85,9 @@ pub struct PeerStatus {
     pub bfd: Option<BfdStatus>,
     /// Sessions that came up since the start
     pub sessions: u64,
+    /// Sessions that ended since the start, by kind
+    #[serde(default)]
+    pub session_downs: BTreeMap<String, u64>,
     /// Prefixes the peer announced to us, which are not kept
     pub prefixes_received: u64,
     /// UPDATEs with defects that RFC 7606 lets pass
@@ -378,6 +382,7 @@ fn peer_status(
             error: entry.bfd.trouble.clone(),
         }),
         sessions: counters.established,
+        session_downs: entry.session_downs.iter().map(|(k, n)| ((*k).into(), *n)).collect(),
         prefixes_received: counters.received_prefixes,
         defective_updates: counters.defective_updates,
         decision_to_wire: entry.decision_to_wire.clone(),

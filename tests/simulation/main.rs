@@ -1,5 +1,6 @@
 //! Every story of failure that the design is about, as a whole daemon on a virtual clock.
 mod lifecycle;
+mod metrics;
 mod reload;
 mod routers;
 mod services;

@@ -1,0 +1,55 @@
+//! What a scrape of the metrics has.
+use vipcast::bfd::driver::Report;
+use vipcast::metrics;
+
+use crate::world::World;
+use crate::{BASE, secs};
+
+fn scrape(world: &World) -> String {
+    metrics::render(Box::new(world.status()), Report::default()).expect("text")
+}
+
+#[test]
+fn ends_of_sessions_are_counted_by_kind() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    assert!(!scrape(&world).contains("vipcast_bgp_session_downs_total{"));
+    for _ in 0..2 {
+        world.set_link("tor1", false);
+        world.run(secs(5));
+        world.set_link("tor1", true);
+        world.run(secs(60));
+    }
+    world.reset("tor1");
+    world.run(secs(60));
+    let text = scrape(&world);
+    let counts: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("vipcast_bgp_session_downs_total{")).collect();
+    let kinds = [("bfd-down", 2), ("connection-lost", 1)];
+    let expected = kinds.map(|(kind, count)| {
+        format!("vipcast_bgp_session_downs_total{{peer=\"tor1\",reason=\"{kind}\"}} {count}")
+    });
+    assert_eq!(counts, expected);
+    // The status calls them by the same names.
+    let peer = &world.status().peers[0];
+    assert_eq!(peer.last_down.as_ref().expect("one").kind, "connection-lost");
+    assert_eq!(peer.session_downs["bfd-down"], 2);
+}
+
+#[test]
+fn the_man_page_names_every_metric() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    let page = include_str!("../../man/vipcastd.8");
+    let text = scrape(&world);
+    let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    for (name, kind) in described.filter_map(|line| line.split_once(' ')) {
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let item = format!(".It Li {name}{suffix}");
+        assert!(page.lines().any(|line| line == item), "{item}");
+    }
+}
