@@ -1,5 +1,5 @@
 //! `vipcast`: talks to the daemon.
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -44,16 +44,23 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(run(&directory, arguments.command)),
         Err(error) => Err(error.to_string()),
     };
-    match result {
-        Ok(text) => {
-            // Nobody may be reading.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
+    match result.and_then(|text| print(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             let _ = writeln!(std::io::stderr(), "{text}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Nobody may be reading; but what somebody wants to keep must be complete.
+fn print(text: &str) -> Result<(), String> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("cannot write: {}", error.kind()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -67,15 +74,15 @@ async fn run(directory: &Path, command: Command) -> Result<String, String> {
         Command::Status { json, services } => {
             let described = client::describe(directory).await;
             let (document, status) = described.map_err(|error| error.to_string())?;
-            if json {
-                return Ok(format!("{document}\n"));
-            }
             let only: Vec<ServiceName> = services.into_iter().map(Into::into).collect();
             for name in &only {
                 if !status.services.iter().any(|service| service.name == *name) {
                     let known: Vec<_> = status.services.iter().map(|s| s.name.as_ref()).collect();
                     return Err(format!("no service {name}; there are: {}", known.join(", ")));
                 }
+            }
+            if json {
+                return Ok(format!("{document}\n"));
             }
             let colour = std::io::stdout().is_terminal() && no_color_is_unset();
             Ok(render::status(&status, &only, render::Style { colour }))

@@ -140,7 +140,9 @@ impl Page {
     }
 
     fn service(&mut self, service: &ServiceStatus) {
-        self.line(0, "");
+        if !self.text.is_empty() {
+            self.line(0, "");
+        }
         let since = self.ago(&service.since);
         let (mark, state) = verdict(service.state);
         let mut text = format!("{}  {state} for {since}", service.name);

@@ -224,3 +224,32 @@ fn metrics_that_cannot_be_served_are_in_the_status_until_they_can() -> Result<()
     ensure!(host.run("curl", ["-s", "192.0.2.99:9179/metrics"])?.contains("vipcast_build_info"));
     Ok(())
 }
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_status_that_cannot_be_had_or_written_is_a_failure() -> Result<()> {
+    let fabric = pair(Kind::Bird)?;
+    let daemon = announce(&fabric, 1)?;
+    daemon.wait_ready(BOUND)?;
+    for form in [&["status", "nope"][..], &["status", "--json", "nope"], &["status", "web", "nope"]]
+    {
+        let error =
+            format!("{:#}", daemon.vipcast(form.iter().copied()).err().context("it must fail")?);
+        ensure!(error.contains("no service nope; there are: web"), "{error}");
+    }
+    let directory = daemon.configuration_file().with_file_name("run");
+    let status = |to: Stdio| -> Result<(Option<i32>, String)> {
+        let mut command = Command::new(binaries().join("vipcast"));
+        command.arg("status").env("RUNTIME_DIRECTORY", &directory);
+        let output = command.stdout(to).stderr(Stdio::piped()).spawn()?.wait_with_output()?;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    let full = std::fs::File::options().write(true).open("/dev/full")?;
+    let (code, said) = status(full.into())?;
+    ensure!(code == Some(1) && said.starts_with("cannot write: "), "{code:?} {said}");
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let (code, said) = status(writer.into())?;
+    ensure!(code == Some(0) && said.is_empty(), "nobody reads: {code:?} {said}");
+    Ok(())
+}

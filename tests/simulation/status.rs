@@ -159,3 +159,11 @@ fn what_keeps_the_daemon_from_its_work_comes_first() {
 ";
     assert!(text.contains(head), "{text}");
 }
+
+#[test]
+fn the_page_of_one_service_begins_with_it() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    let text = render::status(&world.status(), &["web".into()], Style { colour: false });
+    assert!(text.starts_with("● web  up for "), "{text}");
+}
