@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bfd", &["route", "sys"]),
     ("bgp", &["route", "sys"]),
     ("check", &["route", "sys"]),
-    ("netlink", &["route"]),
+    ("netlink", &["route", "sys"]),
     ("rib", &["route"]),
     ("service", &["check", "route"]),
     ("config", &["bfd", "bgp", "check", "rib", "route", "service", "sys"]),

@@ -1,5 +1,9 @@
 //! An address that is taken at first.
-#![expect(clippy::disallowed_methods, reason = "this test waits for a server")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this test is a client of a server"
+)]
 
 use std::net::TcpListener;
 use std::time::Duration;
