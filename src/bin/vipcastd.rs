@@ -11,7 +11,7 @@ const BAD_CONFIG: u8 = 78;
 
 /// Announces the VIPs of healthy local services to the routers.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "See vipcastd(8) and vipcast.toml(5).")]
+#[command(name = "vipcastd", version, after_help = "See vipcastd(8) and vipcast.toml(5).")]
 struct Arguments {
     /// The configuration; conf.d/*.toml beside it is read too
     #[arg(long, value_name = "FILE", default_value = daemon::CONFIG)]
