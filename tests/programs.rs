@@ -1,8 +1,23 @@
 //! What the two programs say where no daemon runs.
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const VIPCASTD: &str = env!("CARGO_BIN_EXE_vipcastd");
 const VIPCAST: &str = env!("CARGO_BIN_EXE_vipcast");
+
+/// Runs a program with a runtime directory; its exit status and what it says on standard error.
+fn run(program: &str, arguments: &[&str], runtime: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(program);
+    let output = command.args(arguments).env("RUNTIME_DIRECTORY", runtime).output();
+    let output = output.expect("the program runs");
+    (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
 
 #[test]
 fn each_program_goes_by_its_own_name() {
@@ -11,4 +26,39 @@ fn each_program_goes_by_its_own_name() {
         let text = String::from_utf8(output.stdout).expect("UTF-8");
         assert_eq!(text, format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
     }
+}
+
+#[test]
+fn a_runtime_directory_that_is_a_file_is_called_so() {
+    let file = folder("runtime-file").join("file");
+    std::fs::File::create(&file).expect("a file");
+    let shown = file.display();
+    let (code, said) = run(VIPCASTD, &["--config", "examples/web-host.toml"], &file);
+    let text = format!(
+        "error: cannot make {shown}: it is there and not a directory; remove it, or set \
+         RUNTIME_DIRECTORY to another place\n"
+    );
+    assert_eq!((code, said), (Some(1), text));
+    let (code, said) = run(VIPCAST, &["status"], &file);
+    let text = format!(
+        "vipcastd is not running: nothing answers on {shown}/control (not a directory)\n\
+         start it with: systemctl start vipcast\n"
+    );
+    assert_eq!((code, said), (Some(1), text));
+}
+
+#[test]
+fn a_runtime_directory_that_is_too_long_for_a_socket_is_called_so() {
+    let long = folder("runtime-long").join("x".repeat(120));
+    let length = long.join("control").as_os_str().len();
+    let socket = long.join("control");
+    let why = format!(
+        "its path is too long for a socket ({length} octets, at most 107); choose a shorter \
+         runtime directory\n"
+    );
+    let (code, said) = run(VIPCASTD, &["--config", "examples/web-host.toml"], &long);
+    let text = format!("error: cannot listen on {}: {why}", socket.display());
+    assert_eq!((code, said), (Some(1), text));
+    let (code, said) = run(VIPCAST, &["status"], &long);
+    assert_eq!((code, said), (Some(1), format!("{}: {why}", socket.display())));
 }

@@ -1,15 +1,16 @@
 //! Asks the daemon.
 #![expect(clippy::disallowed_methods, reason = "driver: sockets and timers")]
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use zbus::{fdo, proxy};
 
-use super::socket_path;
+use super::{check_length, socket_path};
 use crate::speaker::status::Status;
+use crate::sys;
 
 /// The daemon answers at once, or not at all; a reload reads files first.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,8 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum Error {
     /// Nobody listens
     #[error(
-        "vipcastd is not running: nothing answers on {path} ({error})\n\
-        start it with: systemctl start vipcast"
+        "vipcastd is not running: nothing answers on {path} ({})\n\
+        start it with: systemctl start vipcast",
+        sys::describe(error)
     )]
     NotRunning {
         /// The socket
@@ -28,8 +30,8 @@ pub enum Error {
         /// What connecting to it said
         error: io::Error,
     },
-    /// We may not ask
-    #[error("{path}: {error}")]
+    /// We may not ask, or there is no way to ask
+    #[error("{path}: {}", sys::describe(error))]
     NoAccess {
         /// The socket
         path: String,
@@ -78,14 +80,15 @@ pub async fn reload(runtime_directory: &Path) -> Result<(), Error> {
 
 async fn connect(runtime_directory: &Path) -> Result<ManagerProxy<'static>, Error> {
     let path = socket_path(runtime_directory);
-    let stream = UnixStream::connect(&path).map_err(|error| {
-        let path = path.display().to_string();
-        if error.kind() == io::ErrorKind::PermissionDenied {
-            Error::NoAccess { path, error }
-        } else {
-            Error::NotRunning { path, error }
-        }
-    })?;
+    let stream =
+        check_length(&path).and_then(|()| UnixStream::connect(&path)).map_err(|error| {
+            let path = path.display().to_string();
+            if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) {
+                Error::NoAccess { path, error }
+            } else {
+                Error::NotRunning { path, error }
+            }
+        })?;
     let proxy = async {
         let connection = zbus::connection::Builder::unix_stream(stream).p2p().build().await?;
         ManagerProxy::new(&connection).await

@@ -8,6 +8,7 @@ pub mod client;
 pub mod render;
 pub mod server;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
@@ -21,6 +22,22 @@ pub const PATH: &str = "/org/vipcast1";
 #[must_use]
 pub fn socket_path(runtime_directory: &Path) -> PathBuf {
     runtime_directory.join("control")
+}
+
+/// The kernel's limit for a socket's path is 108 octets with the NUL (unix(7)).
+fn check_length(path: &Path) -> io::Result<()> {
+    const MOST: usize = 107;
+    let length = path.as_os_str().len();
+    if length <= MOST {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!(
+            "its path is too long for a socket ({length} octets, at most {MOST}); choose a \
+             shorter runtime directory"
+        ),
+    ))
 }
 
 /// What a client asks of the owner.

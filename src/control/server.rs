@@ -25,8 +25,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 ///
-/// When another daemon listens on it, or the directory cannot be written to.
+/// When another daemon listens on it, its path is too long, or the directory cannot be written to.
 pub fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    super::check_length(path)?;
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         let text = format!("another vipcastd is running: it answers on {}", path.display());
         return Err(io::Error::new(io::ErrorKind::AddrInUse, text));

@@ -25,7 +25,7 @@ use std::thread;
 use tokio::sync::mpsc;
 
 use crate::config;
-use crate::{bfd, check, control, metrics};
+use crate::{bfd, check, control, metrics, sys};
 use journal::Log;
 use owner::Owner;
 
@@ -43,7 +43,7 @@ pub enum Error {
     #[error("{0}")]
     Config(#[from] config::Error),
     /// The system does not give us what we need
-    #[error("error: {what}: {error}")]
+    #[error("error: {what}: {}", sys::describe(error))]
     System {
         /// What was tried
         what: String,
@@ -75,8 +75,7 @@ pub fn run(config_path: &Path) -> Result<(), Error> {
         move |error| Error::System { what, error }
     };
     let runtime = runtime_directory();
-    std::fs::create_dir_all(&runtime)
-        .map_err(system(&format!("cannot make {}", runtime.display())))?;
+    make_directory(&runtime).map_err(system(&format!("cannot make {}", runtime.display())))?;
     let socket = control::socket_path(&runtime);
     let control_listener = control::server::bind(&socket)
         .map_err(system(&format!("cannot listen on {}", socket.display())))?;
@@ -118,6 +117,17 @@ pub fn run(config_path: &Path) -> Result<(), Error> {
     let _ = std::fs::remove_file(&socket);
     log.flush();
     ended.map_err(system("cannot receive signals"))
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path).map_err(|error| match std::fs::metadata(path) {
+        Ok(found) if !found.is_dir() => {
+            let text = "it is there and not a directory; remove it, or set RUNTIME_DIRECTORY to \
+                        another place";
+            io::Error::new(error.kind(), text)
+        }
+        _ => error,
+    })
 }
 
 /// TLS uses the provider that is installed first.
