@@ -114,6 +114,12 @@ impl DownReason {
         matches!(self, Self::NotificationReceived(_)) || self.notification().is_some()
     }
 
+    /// Whether somebody on this host meant it to happen.
+    #[must_use]
+    pub fn is_planned(&self) -> bool {
+        matches!(self, Self::Shutdown(_) | Self::ConfigurationChanged | Self::Deconfigured)
+    }
+
     /// Whether the peer, or we, found fault: asking again at once would only repeat it.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

@@ -284,7 +284,10 @@ fn describe(name: &PeerName, event: Event) -> Option<Notice> {
             );
             Notice::peer(Level::Info, name, text)
         }
-        Event::Down(reason) => Notice::peer(Level::Warn, name, "session down").because(reason),
+        Event::Down(reason) => {
+            let level = if reason.is_planned() { Level::Info } else { Level::Warn };
+            Notice::peer(level, name, "session down").because(reason)
+        }
         Event::Failed(reason) => Notice::peer(Level::Warn, name, "no session").because(reason),
         Event::Defects(defects) => {
             let all: Vec<_> = defects.iter().map(ToString::to_string).collect();

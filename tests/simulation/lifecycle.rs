@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use vipcast::bgp::down::DownReason;
+use vipcast::speaker::notice::Level;
 
 use crate::world::World;
 use crate::{BASE, NOTHING, WEB, millis, secs};
@@ -28,6 +29,25 @@ fn stopping_withdraws_says_goodbye_and_takes_the_vips_off_in_this_order() {
     }
     let left: BTreeSet<IpAddr> = world.addresses.keys().map(|(_, ip)| *ip).collect();
     assert_eq!(left, BTreeSet::from([IpAddr::from(crate::world::HOST)]));
+}
+
+#[test]
+fn the_end_of_a_session_is_a_warning_only_if_nobody_here_meant_it() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(10));
+    world.reset("tor2");
+    world.run(secs(60));
+    world.stop("vipcastd stopped on host1");
+    world.run_until_true(secs(2), |w| w.stopped);
+    let ends = world.log.iter().filter(|notice| notice.message.contains("session down"));
+    let ends: Vec<_> = ends.map(|notice| (notice.level, notice.message.as_str())).collect();
+    let stopped = "session down: shut down: vipcastd stopped on host1";
+    let expected = [
+        (Level::Warn, "peer tor2: session down: connection lost: connection reset by peer".into()),
+        (Level::Info, format!("peer tor1: {stopped}")),
+        (Level::Info, format!("peer tor2: {stopped}")),
+    ];
+    assert_eq!(ends, expected.each_ref().map(|(level, text)| (*level, text.as_str())));
 }
 
 #[test]
