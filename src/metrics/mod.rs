@@ -49,6 +49,10 @@ impl Collector for Scrape {
         let mut metric =
             encoder.encode_descriptor("build", "The program", None, MetricType::Info)?;
         metric.encode_info(&version)?;
+        let help = "Whether the last reload put the configuration into force";
+        let name = "config_last_reload_successful";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&i64::from(self.status.reload_error.is_none()))?;
         self.peers(encoder)?;
         self.services(encoder)?;
         self.vips(encoder)

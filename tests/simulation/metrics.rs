@@ -1,6 +1,7 @@
 //! What a scrape of the metrics has.
 use vipcast::bfd::driver::Report;
 use vipcast::metrics;
+use vipcast::speaker::status::Status;
 
 use crate::world::World;
 use crate::{BASE, secs};
@@ -34,6 +35,20 @@ fn ends_of_sessions_are_counted_by_kind() {
     let peer = &world.status().peers[0];
     assert_eq!(peer.last_down.as_ref().expect("one").kind, "connection-lost");
     assert_eq!(peer.session_downs["bfd-down"], 2);
+}
+
+#[test]
+fn a_reload_that_failed_shows() {
+    let world = World::new(BASE).boot();
+    let mut status = world.status();
+    let value = |status: &Status| {
+        let text = metrics::render(Box::new(status.clone()), Report::default()).expect("text");
+        let name = "vipcast_config_last_reload_successful ";
+        text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned))
+    };
+    assert_eq!(value(&status).as_deref(), Some("1"));
+    status.reload_error = Some("vipcast.toml:1: no such key".into());
+    assert_eq!(value(&status).as_deref(), Some("0"));
 }
 
 #[test]
