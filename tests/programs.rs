@@ -62,3 +62,19 @@ fn a_runtime_directory_that_is_too_long_for_a_socket_is_called_so() {
     let (code, said) = run(VIPCAST, &["status"], &long);
     assert_eq!((code, said), (Some(1), format!("{}: {why}", socket.display())));
 }
+
+#[test]
+fn a_check_of_a_file_reads_the_folder_beside_it_too() {
+    let folder = folder("check-folder");
+    let conf = folder.join("conf.d");
+    std::fs::create_dir_all(&conf).expect("a folder");
+    let file = folder.join("vipcast.toml");
+    std::fs::copy("examples/web-host.toml", &file).expect("a file");
+    std::fs::File::create(conf.join("10-empty.toml")).expect("a file");
+    let arguments = ["--check", file.to_str().expect("UTF-8")];
+    assert_eq!(run(VIPCASTD, &arguments, &folder), (Some(0), String::new()));
+    std::fs::copy("examples/web-host.toml", conf.join("20-again.toml")).expect("a file");
+    let (code, said) = run(VIPCASTD, &arguments, &folder);
+    std::fs::remove_dir_all(&conf).expect("ours");
+    assert!(code == Some(78) && said.contains("20-again.toml"), "{said}");
+}
