@@ -56,15 +56,21 @@ impl fmt::Display for Http {
     }
 }
 
+/// The statuses that are expected if nothing else is said.
+pub const SUCCESS: RangeInclusive<u16> = 200..=299;
+
 impl Http {
     fn wrong_status(&self, response: &Response) -> Failure {
         let ranges = self.status.iter().map(|range| match (range.start(), range.end()) {
             (first, last) if first == last => first.to_string(),
             (first, last) => format!("{first}-{last}"),
         });
-        let expected: Vec<String> = ranges.collect();
         let mut text = format!("HTTP status {}", response.status());
-        text += &format!(", expected {}", expected.join(", "));
+        // That a success is expected goes without saying.
+        if self.status != [SUCCESS] {
+            let expected: Vec<String> = ranges.collect();
+            text += &format!(", expected {}", expected.join(", "));
+        }
         if response.status().is_redirection()
             && let Some(location) = response.headers().get(LOCATION)
         {

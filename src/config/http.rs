@@ -29,7 +29,7 @@ pub(super) fn http(table: &mut Table<'_>) -> Option<Http> {
     let headers = headers(table, host.as_ref());
     let status = table.elements::<Statuses>("status", "leave the line out for 200-299");
     let status = match status {
-        None => vec![200..=299],
+        None => vec![http::SUCCESS],
         Some(ranges) => ranges.into_iter().map(|range| range.value.0).collect(),
     };
     let body = table.optional::<String>("body");
