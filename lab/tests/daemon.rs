@@ -13,10 +13,11 @@ use vipcast_lab::wait;
 
 const BOUND: Duration = Duration::from_secs(60);
 
+/// Reloads on SIGUSR1: under nohup a shell cannot trap SIGHUP.
 const DAEMON: &str = r#"#!/bin/sh
 echo "started with $*"
 trap 'echo goodbye; exit 0' TERM
-trap 'cp "$2" "$STATE_DIRECTORY/loaded"' HUP
+trap 'cp "$2" "$STATE_DIRECTORY/loaded"' USR1
 echo $$ >"$RUNTIME_DIRECTORY/pid"
 while :; do sleep 0.05; done
 "#;
@@ -24,7 +25,7 @@ while :; do sleep 0.05; done
 const COMMAND: &str = r#"#!/bin/sh
 case $1 in
 status) [ -f "$RUNTIME_DIRECTORY/pid" ] && echo "{\"pid\": $(cat "$RUNTIME_DIRECTORY/pid"), \"mode\": \"$MODE\"}" ;;
-reload) kill -HUP "$(cat "$RUNTIME_DIRECTORY/pid")" ;;
+reload) kill -USR1 "$(cat "$RUNTIME_DIRECTORY/pid")" ;;
 esac
 "#;
 
