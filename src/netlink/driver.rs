@@ -35,10 +35,11 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Serves until the owner is gone. What cannot be done is answered as refused.
 pub async fn run(mut requests: mpsc::UnboundedReceiver<Request>, events: mpsc::Sender<Event>) {
+    // The trouble that was told last, until it is over.
     let mut told = None;
     while !events.is_closed() {
         // Whatever ended it, all is read again from a new socket.
-        if let Err(error) = serve(&mut requests, &events).await {
+        if let Err(error) = serve(&mut requests, &events, &mut told).await {
             let text = format!("cannot talk to the kernel over netlink: {error}");
             if told.as_ref() != Some(&text) {
                 let _ = events.send(Event::Broken(text.clone())).await;
@@ -52,6 +53,7 @@ pub async fn run(mut requests: mpsc::UnboundedReceiver<Request>, events: mpsc::S
 async fn serve(
     requests: &mut mpsc::UnboundedReceiver<Request>,
     events: &mpsc::Sender<Event>,
+    told: &mut Option<String>,
 ) -> Result<(), String> {
     let failed = |error: io::Error| sys::describe(&error);
     let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
@@ -72,6 +74,7 @@ async fn serve(
                 let (links, addresses) = dump(&handle).await.map_err(|error| error.to_string())?;
                 if events.send(Event::Dump(links, addresses)).await.is_err() { break }
                 dump_at = Instant::now() + RESYNC;
+                *told = None;
             }
             change = changes.next() => match change.map(|(message, _)| message.payload) {
                 Some(NetlinkPayload::InnerMessage(message)) => {

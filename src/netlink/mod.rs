@@ -170,8 +170,8 @@ impl Addresses {
             let interface = interface.to_owned();
             let presence = match (self.presence(vip).is_there(), &self.broken) {
                 (true, _) => Presence::Elsewhere(format!("about to move to {interface}")),
-                (false, Some(error)) if !self.known => Presence::Missing(error.clone()),
-                (false, _) => Presence::Pending,
+                (false, Some(error)) => Presence::Missing(error.clone()),
+                (false, None) => Presence::Pending,
             };
             let wanted = Wanted { interface, presence, not_before: None };
             self.wanted.insert(vip, wanted);
@@ -253,8 +253,8 @@ impl Addresses {
                     for vip in self.wanted.keys().copied().collect::<Vec<_>>() {
                         self.set_presence(vip, Presence::Missing(error.clone()));
                     }
+                    self.broken = Some(error);
                 }
-                self.broken = Some(error);
             }
             Event::Dump(links, addresses) => {
                 self.known = true;
@@ -470,14 +470,12 @@ impl Addresses {
 
     fn set_presence(&mut self, vip: IpAddr, presence: Presence) {
         let Some(wanted) = self.wanted.get(&vip) else { return };
-        let presence = match presence {
-            Presence::Missing(why) if self.is_elsewhere(vip, &wanted.interface) => {
-                Presence::Elsewhere(why)
-            }
-            Presence::Pending
-            | Presence::Present
-            | Presence::Elsewhere(_)
-            | Presence::Missing(_) => presence,
+        let presence = if let Presence::Missing(why) = &presence
+            && self.is_elsewhere(vip, &wanted.interface)
+        {
+            Presence::Elsewhere(why.clone())
+        } else {
+            presence
         };
         if let Some(wanted) = self.wanted.get_mut(&vip).filter(|w| w.presence != presence) {
             wanted.presence = presence;
