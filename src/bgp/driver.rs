@@ -94,10 +94,8 @@ impl Connections {
 
     /// Runs a connection that the peer opened.
     pub fn adopt(&mut self, peer: PeerName, serial: Serial, stream: TcpStream, config: &Config) {
-        let hold_time = config.session.hold_time;
-        let user_timeout = (!hold_time.is_zero()).then_some(hold_time);
         // A socket that refuses an option still works, and an unusable one says so when read.
-        let _ = socket::adopt(&stream, &config.transport, user_timeout);
+        let _ = socket::adopt(&stream, &config.transport, config.user_timeout());
         let (task, orders) = self.task(&peer, serial);
         self.tasks.spawn(task.run(stream, orders));
     }

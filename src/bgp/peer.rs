@@ -32,6 +32,16 @@ pub struct Config {
     pub passive: bool,
 }
 
+impl Config {
+    /// For how long TCP may wait for an acknowledgement before there is a session: what the hold
+    /// time would allow.
+    #[must_use]
+    pub fn user_timeout(&self) -> Option<Duration> {
+        let hold_time = self.session.hold_time;
+        (!hold_time.is_zero()).then_some(hold_time)
+    }
+}
+
 /// The states of RFC 4271 §8.2.2.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[expect(missing_docs, reason = "the names are the RFC's")]

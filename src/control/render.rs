@@ -130,10 +130,9 @@ impl Page {
             let mut text = format!("BFD {state} for {}", self.ago(&bfd.since));
             let never_up = "it has not come up; the router has no BFD for this host, or its \
                             packets are filtered";
-            match (&bfd.error, &bfd.reason) {
-                (Some(why), _) | (None, Some(why)) => drop(write!(text, ": {why}")),
-                (None, None) if !bfd.up => drop(write!(text, ": {never_up}")),
-                (None, None) => {}
+            let known = bfd.error.as_deref().or(bfd.reason.as_deref());
+            if let Some(why) = known.or((!bfd.up).then_some(never_up)) {
+                let _ = write!(text, ": {why}");
             }
             self.line(indent, &text);
         }

@@ -12,7 +12,8 @@ use crate::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
 use crate::bfd::session::Event as BfdSessionEvent;
 use crate::bgp::Serial;
 use crate::bgp::peer::{Action, BfdVerdict, Event, Peer};
-use crate::bgp::transport::Tcp;
+use crate::bgp::transport::{Tcp, Transport};
+use crate::config::{self, Config};
 use crate::route::{NextHops, PeerName};
 
 /// Between attempts to find a router ID.
@@ -65,7 +66,7 @@ impl Speaker {
         local: IpAddr,
         now: Instant,
     ) -> Option<(PeerName, Serial)> {
-        let of = |config: &crate::config::Peer| config.bgp.transport.address;
+        let of = |config: &config::Peer| config.bgp.transport.address;
         let (name, _) = self.config.peers.iter().find(|(_, config)| of(config) == remote)?;
         let next_hops = self.next_hops(local);
         let name = name.clone();
@@ -164,12 +165,8 @@ impl Speaker {
 
     /// Tells the listener which passive peers there are.
     pub(super) fn listen(&mut self) {
-        let peers = self.config.peers.values();
-        let any_passive = peers.clone().any(|peer| peer.bgp.passive);
-        // While there is a listener, peers that we connect to may connect to it too.
-        let all = peers.filter(|_| any_passive).map(|peer| peer.bgp.transport.clone());
-        let output = Output::Listen(self.config.bgp.port, all.collect());
-        self.outputs.push_back(output);
+        let (port, peers) = listened_for(&self.config);
+        self.outputs.push_back(Output::Listen(port, peers.into_iter().cloned().collect()));
         self.cannot_listen.clear();
     }
 
@@ -250,12 +247,10 @@ impl Speaker {
             let Some(config) = self.config.peers.get(name) else { continue };
             while let Some(action) = entry.peer.poll_action() {
                 let name = name.clone();
-                let hold_time = config.bgp.session.hold_time;
-                let user_timeout = (!hold_time.is_zero()).then_some(hold_time);
                 self.outputs.push_back(match action {
                     Action::Connect(serial) => {
                         let transport = config.bgp.transport.clone();
-                        Output::Connect(name, serial, transport, user_timeout)
+                        Output::Connect(name, serial, transport, config.bgp.user_timeout())
                     }
                     Action::Close(serial, last_words) => Output::Close(name, serial, last_words),
                     Action::SetUserTimeout(serial, limit) => {
@@ -268,6 +263,15 @@ impl Speaker {
             self.notice(notice);
         }
     }
+}
+
+/// The port, and whom to listen for on it: nobody while no peer is passive; else everybody, since
+/// peers that we connect to may then connect to us too.
+pub(super) fn listened_for(config: &Config) -> (u16, Vec<&Transport>) {
+    let peers = config.peers.values();
+    let any_passive = peers.clone().any(|peer| peer.bgp.passive);
+    let all = peers.filter(|_| any_passive).map(|peer| &peer.bgp.transport);
+    (config.bgp.port, all.collect())
 }
 
 /// What to log of an event.

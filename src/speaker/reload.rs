@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::notice::{Level, Notice};
-use super::peers::BfdLook;
+use super::peers::{BfdLook, listened_for};
 use super::{Output, Speaker};
 use crate::bfd::driver::Command as BfdCommand;
 use crate::bgp::down::DownReason;
@@ -115,7 +115,10 @@ impl Speaker {
         // A peer that stays may have other routes now, and a removed one made room.
         let prefixes = self.rib.prefixes().collect();
         self.export(&prefixes, now);
-        if listening(old) != listening(&self.config) || listens_for_passwords(&self.config) {
+        // Keys may have changed in their files.
+        let listened = listened_for(&self.config);
+        let has_keys = listened.1.iter().any(|peer| peer.password.is_some());
+        if listened_for(old) != listened || has_keys {
             self.listen();
         }
         if self.router_id.is_none() {
@@ -179,18 +182,4 @@ fn bfd_goes_on(before: &Peer, after: &Peer) -> bool {
 /// Whether the session need not be started anew.
 fn keeps_session(before: &Peer, after: &Peer) -> bool {
     before.bgp.transport == after.bgp.transport && before.bgp.session == after.bgp.session
-}
-
-/// Whether the listener has keys, which may have changed in their files.
-fn listens_for_passwords(config: &Config) -> bool {
-    let mut peers = config.peers.values();
-    peers.clone().any(|peer| peer.bgp.passive)
-        && peers.any(|peer| peer.bgp.transport.password.is_some())
-}
-
-/// What the listener depends on.
-fn listening(config: &Config) -> (u16, bool, Vec<&crate::bgp::transport::Transport>) {
-    let peers = config.peers.values();
-    let any_passive = peers.clone().any(|peer| peer.bgp.passive);
-    (config.bgp.port, any_passive, peers.map(|peer| &peer.bgp.transport).collect())
 }
