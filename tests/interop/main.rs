@@ -51,6 +51,15 @@ fn pair_with(tor: TorConfig) -> Result<Fabric> {
     Fabric::start(&FabricConfig { hosts: 1, tors: vec![tor] })
 }
 
+/// One host and one router that takes the host for one of this AS.
+fn pair_expecting(kind: Kind, asn: u32) -> Result<Fabric> {
+    let mut fabric = pair(kind)?;
+    let router = &mut fabric.tor_mut(1).router;
+    router.config_mut().neighbours[0].remote_asn = asn;
+    router.restart()?;
+    Ok(fabric)
+}
+
 /// Runs a scenario against each of these kinds of router, and says with which it failed.
 fn with_each(kinds: &[Kind], scenario: impl Fn(Kind) -> Result<()>) -> Result<()> {
     for kind in kinds {

@@ -8,7 +8,7 @@ use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, Transport, vip};
 use vipcast_lab::router::{Kind, Origin, Route};
 use vipcast_lab::wait;
 
-use super::{ALL, BOUND, WITH_BFD, announce, pair, pair_with, start, with_each};
+use super::{ALL, BOUND, WITH_BFD, announce, pair, pair_expecting, pair_with, start, with_each};
 
 /// The one route the first router has for a prefix.
 fn route(fabric: &Fabric, prefix: IpNet) -> Result<Route> {
@@ -91,10 +91,7 @@ fn attributes_arrive_as_configured() -> Result<()> {
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn an_internal_peer_gets_local_pref_and_an_empty_path() -> Result<()> {
     with_each(&ALL, |kind| {
-        let mut fabric = pair(kind)?;
-        let router = &mut fabric.tor_mut(1).router;
-        router.config_mut().neighbours[0].remote_asn = 65000;
-        router.restart()?;
+        let fabric = pair_expecting(kind, 65000)?;
         let text = peers(&fabric, 1).replace("local-asn = 65100", "local-asn = 65000");
         let _daemon = start(&fabric, 1, &(text + ATTRIBUTES + WEB))?;
         let route = route(&fabric, vip(5)[0])?;
@@ -107,10 +104,7 @@ fn an_internal_peer_gets_local_pref_and_an_empty_path() -> Result<()> {
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn a_four_octet_as_number_arrives_whole() -> Result<()> {
     with_each(&ALL, |kind| {
-        let mut fabric = pair(kind)?;
-        let router = &mut fabric.tor_mut(1).router;
-        router.config_mut().neighbours[0].remote_asn = 4_200_000_001;
-        router.restart()?;
+        let fabric = pair_expecting(kind, 4_200_000_001)?;
         let text = peers(&fabric, 1).replace("local-asn = 65100", "local-asn = 4200000001");
         let _daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
         same("path", route(&fabric, vip(5)[0])?.as_path, vec![4_200_000_001])

@@ -9,8 +9,8 @@ use vipcast_lab::fault::{Fault, Loss};
 use vipcast_lab::router::Kind;
 
 use super::{
-    ALL, BOUND, WITH_BFD, announce, pair, pair_with, start, wait_down_reason, wait_status,
-    with_each,
+    ALL, BOUND, WITH_BFD, announce, pair, pair_expecting, pair_with, start, wait_down_reason,
+    wait_status, with_each,
 };
 
 fn is_established(status: &Value) -> bool {
@@ -141,11 +141,8 @@ fn a_wrong_as_number_is_named_at_both_ends() -> Result<()> {
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn our_own_router_id_at_an_internal_peer_is_named() -> Result<()> {
-    let mut fabric = pair(Kind::Gobgp)?;
-    let router = &mut fabric.tor_mut(1).router;
-    let router_id = router.config().router_id;
-    router.config_mut().neighbours[0].remote_asn = 65000;
-    router.restart()?;
+    let fabric = pair_expecting(Kind::Gobgp, 65000)?;
+    let router_id = fabric.tor(1).router.config().router_id;
     let ours = format!("router-id = \"{}\"", fabric.host(1).router_id);
     let text = peers(&fabric, 1)
         .replace("local-asn = 65100", "local-asn = 65000")
