@@ -1,9 +1,9 @@
-//! Adj-RIB-Out (RFC 4271 §3.2): what one peer should have, what it has been sent, and the UPDATEs
+//! Adj-RIB-Out (RFC 4271 §3.2): what one peer should have, what it has been told, and the UPDATEs
 //! that lead from one to the other.
 //!
 //! UPDATEs are built when there is room to send them. A change that is taken back before then is
 //! never sent, and whatever is pending goes out with as many prefixes in a message as fit,
-//! withdrawals first. What is wanted outlives the session; what was sent does not.
+//! withdrawals first. What is wanted outlives the session; what was told does not.
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -59,8 +59,12 @@ impl Target {
 #[derive(Debug, Default)]
 pub struct AdjRibOut {
     wanted: BTreeMap<IpNet, Arc<Attributes>>,
-    /// What the peer has; `None` where it must be told again whatever it has
-    sent: BTreeMap<IpNet, Option<Arc<Attributes>>>,
+    /// What the UPDATEs built so far come to; `None` where the peer must be told again whatever
+    /// it has
+    told: BTreeMap<IpNet, Option<Arc<Attributes>>>,
+    /// Prefixes in UPDATEs that the kernel has not taken yet, and whether the peer has them from
+    /// before
+    unwritten: BTreeMap<IpNet, bool>,
     /// Prefixes to announce, and since when that has been decided
     announce: BTreeMap<IpNet, Instant>,
     /// Prefixes to withdraw, and since when that has been decided
@@ -97,15 +101,32 @@ impl AdjRibOut {
         self.wanted.keys().copied()
     }
 
-    /// The prefixes that the peer has been sent and not had withdrawn.
-    pub fn sent(&self) -> impl ExactSizeIterator<Item = IpNet> + '_ {
-        self.sent.keys().copied()
-    }
-
-    /// Whether the peer has been sent this prefix and not had it withdrawn.
+    /// Whether the peer has been sent this prefix and not been sent its withdrawal, as far as the
+    /// kernel has taken either.
     #[must_use]
     pub fn is_sent(&self, prefix: IpNet) -> bool {
-        self.sent.contains_key(&prefix)
+        let told = self.told.contains_key(&prefix);
+        self.unwritten.get(&prefix).copied().unwrap_or(told)
+    }
+
+    /// For how many prefixes [`Self::is_sent`] holds.
+    #[must_use]
+    pub fn sent_count(&self) -> usize {
+        let had = self.unwritten.values().filter(|had| **had).count();
+        let told = self.unwritten.keys().filter(|prefix| self.told.contains_key(*prefix)).count();
+        self.told.len() + had - told
+    }
+
+    /// Whether the peer still has this prefix though it should not.
+    #[must_use]
+    pub fn is_leaving(&self, prefix: IpNet) -> bool {
+        self.is_sent(prefix) && !self.wanted.contains_key(&prefix)
+    }
+
+    /// Whether an UPDATE about this prefix has been built that the kernel has not taken yet.
+    #[must_use]
+    pub fn is_unwritten(&self, prefix: IpNet) -> bool {
+        self.unwritten.contains_key(&prefix)
     }
 
     /// A session begins: everything wanted is due, then End-of-RIB (RFC 4724 §2).
@@ -118,7 +139,8 @@ impl AdjRibOut {
 
     /// The session is over: the peer has nothing of ours.
     pub fn stop(&mut self) {
-        self.sent.clear();
+        self.told.clear();
+        self.unwritten.clear();
         self.announce.clear();
         self.withdraw.clear();
         self.refresh_due.clear();
@@ -140,14 +162,14 @@ impl AdjRibOut {
     /// The peer wants to hear a family again (RFC 2918 §4). However often it says so, it hears it
     /// once for each time that there is room.
     pub fn refresh(&mut self, family: Family, now: Instant) {
-        if self.sent.keys().any(|prefix| Family::of(*prefix) == family) {
+        if self.told.keys().any(|prefix| Family::of(*prefix) == family) {
             self.refresh_due.entry(family).or_insert(now);
         }
     }
 
     fn resend(&mut self, family: Family, now: Instant) {
-        for (_, sent) in self.sent.iter_mut().filter(|(prefix, _)| Family::of(**prefix) == family) {
-            *sent = None;
+        for (_, told) in self.told.iter_mut().filter(|(prefix, _)| Family::of(**prefix) == family) {
+            *told = None;
         }
         self.compare_all(now);
     }
@@ -189,7 +211,8 @@ impl AdjRibOut {
             let mut decided = Vec::with_capacity(count);
             for prefix in prefixes.iter().take(count) {
                 decided.extend(self.withdraw.remove(prefix));
-                self.sent.remove(prefix);
+                self.told.remove(prefix);
+                self.unwritten.entry(*prefix).or_insert(true);
             }
             return Some(Built { message, decided });
         }
@@ -207,7 +230,8 @@ impl AdjRibOut {
             let mut decided = Vec::with_capacity(count);
             for prefix in prefixes.iter().take(count) {
                 decided.extend(self.announce.remove(prefix));
-                self.sent.insert(*prefix, Some(attributes.clone()));
+                let had = self.told.insert(*prefix, Some(attributes.clone())).is_some();
+                self.unwritten.entry(*prefix).or_insert(had);
             }
             return Some(Built { message, decided });
         }
@@ -218,8 +242,13 @@ impl AdjRibOut {
         Some(Built { message: wire::end_of_rib(family), decided: Vec::new() })
     }
 
+    /// The kernel has taken all UPDATEs built so far.
+    pub fn handle_written(&mut self) {
+        self.unwritten.clear();
+    }
+
     fn compare_all(&mut self, now: Instant) {
-        let all: BTreeSet<IpNet> = self.wanted.keys().chain(self.sent.keys()).copied().collect();
+        let all: BTreeSet<IpNet> = self.wanted.keys().chain(self.told.keys()).copied().collect();
         for prefix in all {
             self.compare(prefix, now);
         }
@@ -230,13 +259,13 @@ impl AdjRibOut {
         let Some(target) = &self.target else { return };
         let wanted = self.wanted.get(&prefix);
         let wanted = wanted.filter(|attributes| target.check(prefix, attributes).is_ok());
-        let sent = self.sent.get(&prefix);
-        if wanted.is_some() && wanted != sent.and_then(Option::as_ref) {
+        let told = self.told.get(&prefix);
+        if wanted.is_some() && wanted != told.and_then(Option::as_ref) {
             self.announce.entry(prefix).or_insert(now);
         } else {
             self.announce.remove(&prefix);
         }
-        if wanted.is_none() && sent.is_some() {
+        if wanted.is_none() && told.is_some() {
             self.withdraw.entry(prefix).or_insert(now);
         } else {
             self.withdraw.remove(&prefix);

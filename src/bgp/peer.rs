@@ -234,7 +234,11 @@ impl Peer {
     /// What [`Self::poll_transmit`] gave is in the socket's hands.
     pub fn handle_written(&mut self, serial: Serial, now: Instant) {
         let Some(role) = self.connections.role_of(serial) else { return };
-        let decided = self.connections.get_mut(role).and_then(|slot| slot.in_flight.take());
+        let Some(slot) = self.connections.get_mut(role) else { return };
+        let decided = slot.in_flight.take();
+        if slot.established {
+            self.rib.handle_written();
+        }
         if let Some(decided) = decided.filter(|decided| !decided.is_empty()) {
             let times = decided.iter().map(|at| now.saturating_duration_since(*at)).collect();
             self.events.push_back(Event::Sent(times));

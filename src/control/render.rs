@@ -1,6 +1,7 @@
 //! [`Status`] as a person reads it: what is wrong stands out, and says why.
 use std::fmt::Write;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::route::ServiceName;
@@ -188,6 +189,11 @@ impl Page {
             let reason = vip.reason.as_deref().unwrap_or("no reason known");
             let text = format!("{address}  {on}, not announced: {reason}");
             self.marked(4, Mark::Bad, &text);
+            for peer in &vip.peers {
+                let reason = peer.reason.as_deref().unwrap_or("no reason known");
+                let text = format!("{} still has {}: {reason}", peer.peer, joined(&peer.prefixes));
+                self.line(6, &text);
+            }
             return;
         };
         let selected = vip.peers.iter().filter(|peer| peer.selected).count();
@@ -211,10 +217,7 @@ impl Page {
             let name = format!("{:width$}", peer.peer.as_ref());
             let text = match &peer.reason {
                 Some(reason) => format!("to {name}  not announced: {reason}"),
-                None => {
-                    let prefixes: Vec<_> = peer.prefixes.iter().map(ToString::to_string).collect();
-                    format!("to {name}  as {}", prefixes.join(", "))
-                }
+                None => format!("to {name}  as {}", joined(&peer.prefixes)),
             };
             self.line(6, &text);
         }
@@ -253,4 +256,8 @@ fn verdict(verdict: Verdict) -> (Mark, &'static str) {
 
 fn plural(count: usize, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+}
+
+fn joined(prefixes: &[IpNet]) -> String {
+    prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

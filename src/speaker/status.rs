@@ -188,7 +188,7 @@ pub struct VipStatus {
     pub announcing_since: Option<String>,
     /// Why it is not announced to anybody
     pub reason: Option<String>,
-    /// What each peer has of it
+    /// What each peer has of it; if it is not announced, only those that still have something
     pub peers: Vec<VipPeerStatus>,
 }
 
@@ -200,9 +200,9 @@ pub struct VipPeerStatus {
     pub peer: PeerName,
     /// Policy wants the peer to have it
     pub selected: bool,
-    /// The prefixes that announce it, as the peer was sent them
+    /// The prefixes that announce it, as far as the peer has been sent them
     pub prefixes: Vec<IpNet>,
-    /// Why the peer has none
+    /// Why the peer has none, or still has some
     pub reason: Option<String>,
 }
 
@@ -317,7 +317,7 @@ impl Speaker {
             interface,
             peers: match announcing_since {
                 Some(_) => peers.map(|(name, peer)| self.vip_peer(vip, name, peer)).collect(),
-                None => Vec::new(),
+                None => peers.filter_map(|(name, peer)| self.vip_left(vip, name, peer)).collect(),
             },
             announcing_since,
             reason,
@@ -335,11 +335,24 @@ impl Speaker {
             Some("no advertisement selects this pool and this peer".into())
         } else if entry.peer.session().is_none() {
             Some(format!("no session ({:?})", entry.peer.state()))
+        } else if let Some(refused) = prefixes.iter().find_map(|prefix| rib.not_sendable(*prefix)) {
+            Some(refused.to_string())
+        } else if prefixes.iter().any(|prefix| rib.is_unwritten(*prefix)) {
+            Some("being sent".into())
         } else {
-            let refused = prefixes.iter().find_map(|prefix| rib.not_sendable(*prefix));
-            Some(refused.map_or_else(|| "about to be sent".into(), |reason| reason.to_string()))
+            Some("about to be sent".into())
         };
         VipPeerStatus { peer: name.clone(), selected: !prefixes.is_empty(), prefixes: sent, reason }
+    }
+
+    /// What a peer still has of a VIP that is not announced.
+    fn vip_left(&self, vip: IpAddr, name: &PeerName, entry: &PeerEntry) -> Option<VipPeerStatus> {
+        let rib = entry.peer.rib();
+        let prefixes = self.rib.prefixes_for(vip, name).into_iter();
+        let prefixes: Vec<IpNet> = prefixes.filter(|prefix| rib.is_leaving(*prefix)).collect();
+        let reason = Some("its withdrawal is being sent".into());
+        let left = VipPeerStatus { peer: name.clone(), selected: true, prefixes, reason };
+        (!left.prefixes.is_empty()).then_some(left)
     }
 }
 
@@ -370,7 +383,7 @@ fn peer_status(
         local_address: peer.session().map(|(_, local)| local),
         families: families.unwrap_or_default(),
         hold_time: session.map(|session| session.hold_time.as_secs()),
-        prefixes_announced: peer.rib().sent().len(),
+        prefixes_announced: peer.rib().sent_count(),
         last_down: peer.last_down().map(down),
         last_failure: peer.last_failure().map(down),
         last_notification: peer.last_notification().map(down),

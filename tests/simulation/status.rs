@@ -70,6 +70,30 @@ vipcastd VERSION, AS 65100, router ID 10.0.0.21
 }
 
 #[test]
+fn a_router_that_does_not_read_still_has_what_it_was_sent_last() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    world.router("tor1").mood = Mood::Stuck;
+    world.set_health("web/alive", Health::Broken);
+    world.run(secs(10));
+    let expected = "\
+vipcastd VERSION, AS 65100, router ID 10.0.0.21
+
+● tor1  10.0.0.1  Established for 1m 10s, 1 prefix announced
+        BFD up for 1m 10s
+● tor2  10.0.0.2  Established for 1m 10s, 0 prefixes announced
+        BFD up for 1m 10s
+
+× web  down for 7.6s: check alive: HTTP status 503
+    × check alive  down, http GET http://203.0.113.5/healthz
+      failed 0.6s ago after 1.0ms: HTTP status 503
+    × 203.0.113.5  on lo, not announced: the service is down
+      tor1 still has 203.0.113.5/32: its withdrawal is being sent
+";
+    assert_eq!(text(&world), expected);
+}
+
+#[test]
 fn one_router_dies_and_another_refuses_us() {
     let mut world = World::new(BASE).boot();
     world.run(secs(60));

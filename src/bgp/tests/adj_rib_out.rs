@@ -123,6 +123,7 @@ fn session_with(prefixes: &[IpNet]) -> (AdjRibOut, Listener, Instant) {
     }
     let mut listener = Listener::default();
     listener.listen_to_all(&mut rib, EXTERNAL);
+    rib.handle_written();
     assert_eq!(listener.routes.keys().copied().collect::<Vec<_>>(), prefixes);
     (rib, listener, now)
 }
@@ -321,6 +322,7 @@ fn a_withdrawal_during_a_refresh_is_still_sent() {
     rib.refresh(Ipv4Unicast, now);
     rib.set(vip, None, now);
     assert_eq!(listener.listen_to_all(&mut rib, EXTERNAL), [Kind::Withdrawal]);
+    rib.handle_written();
     assert!(!rib.is_sent(vip));
     // And one that came back is told again, since that is what was asked for.
     let (mut rib, mut listener, now) = session_with(&[vip]);
@@ -383,7 +385,9 @@ fn a_family_that_was_not_negotiated_is_not_sent() {
     assert_eq!(listener.routes.into_keys().collect::<Vec<_>>(), [four]);
     assert_eq!(rib.not_sendable(six), Some(NotSendable::FamilyNotNegotiated(Ipv6Unicast)));
     assert_eq!(rib.wanted().collect::<Vec<_>>(), [four, six]);
-    assert_eq!(rib.sent().collect::<Vec<_>>(), [four]);
+    assert!(rib.is_unwritten(four) && !rib.is_unwritten(six));
+    rib.handle_written();
+    assert_eq!([four, six].map(|prefix| rib.is_sent(prefix)), [true, false]);
     rib.set(six, None, now);
     rib.refresh(Ipv6Unicast, now);
     assert!(!rib.has_update());
@@ -458,7 +462,7 @@ fn what_is_wanted_outlives_the_session_and_what_was_sent_does_not() {
     rib.stop();
     assert!(!rib.has_update());
     assert!(rib.poll_update().is_none());
-    assert_eq!(rib.sent().len(), 0);
+    assert_eq!(rib.sent_count(), 0);
     rib.set(vips[0], None, now);
     rib.refresh(Ipv4Unicast, now);
     rib.set_next_hops(next_hops(9), now);
@@ -469,6 +473,22 @@ fn what_is_wanted_outlives_the_session_and_what_was_sent_does_not() {
     assert_eq!(listener.routes.into_keys().collect::<Vec<_>>(), [vips[1]]);
 }
 
+#[test]
+fn a_change_has_been_sent_once_the_kernel_has_taken_it() {
+    let (old, new) = (prefix("198.51.100.1/32"), prefix("198.51.100.2/32"));
+    let (mut rib, mut listener, now) = session_with(&[old]);
+    rib.set(old, None, now);
+    rib.set(new, Some(colour(1)), now);
+    let is_sent = |rib: &AdjRibOut| [old, new].map(|prefix| rib.is_sent(prefix));
+    assert_eq!((is_sent(&rib), rib.sent_count()), ([true, false], 1), "decided");
+    listener.listen_to_all(&mut rib, EXTERNAL);
+    assert_eq!((is_sent(&rib), rib.sent_count()), ([true, false], 1), "with the writer");
+    assert!(rib.is_unwritten(old) && rib.is_unwritten(new));
+    rib.handle_written();
+    assert_eq!((is_sent(&rib), rib.sent_count()), ([false, true], 1), "with the kernel");
+    assert!(!rib.is_unwritten(old) && !rib.is_unwritten(new));
+}
+
 /// What can happen to an Adj-RIB-Out.
 #[derive(Clone, Debug)]
 enum Step {
@@ -476,6 +496,7 @@ enum Step {
     Refresh(Family),
     NextHops(NextHops),
     Poll(usize),
+    Written,
     Start(Target),
     Stop,
     Release,
@@ -527,6 +548,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => select(&Family::ALL[..]).prop_map(Step::Refresh),
         1 => some_next_hops().prop_map(Step::NextHops),
         3 => (0..4_usize).prop_map(Step::Poll),
+        2 => Just(Step::Written),
         1 => some_target().prop_map(Step::Start),
         1 => prop_oneof![Just(Step::Stop), Just(Step::Release)],
     ];
@@ -538,6 +560,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct World {
     rib: AdjRibOut,
     listener: Listener,
+    /// What the listener had when the kernel last took everything
+    written: BTreeSet<IpNet>,
     wanted: BTreeMap<IpNet, Arc<Attributes>>,
     target: Option<Target>,
     released: bool,
@@ -565,25 +589,35 @@ impl World {
                     self.poll();
                 }
             }
+            Step::Written => {
+                self.rib.handle_written();
+                self.written = self.listener.routes.keys().copied().collect();
+            }
             Step::Start(target) => {
                 self.rib.start(target.clone(), now);
                 self.target = Some(target);
-                self.listener = Listener::default();
+                self.forget();
             }
             Step::Stop => {
                 self.rib.stop();
                 self.target = None;
-                self.listener = Listener::default();
+                self.forget();
             }
             Step::Release => {
                 self.rib.release_end_of_rib();
                 self.released = true;
             }
         }
-        let sent: Vec<IpNet> = self.rib.sent().collect();
-        assert_eq!(sent, self.listener.routes.keys().copied().collect::<Vec<_>>());
-        assert!(sent.iter().all(|prefix| self.rib.is_sent(*prefix)));
+        let sent = universe().into_iter().filter(|prefix| self.rib.is_sent(*prefix));
+        assert_eq!(sent.collect::<BTreeSet<_>>(), self.written);
+        assert_eq!(self.rib.sent_count(), self.written.len());
         assert!(self.rib.wanted().eq(self.wanted.keys().copied()));
+    }
+
+    /// The listener is gone, and another one comes.
+    fn forget(&mut self) {
+        self.listener = Listener::default();
+        self.written.clear();
     }
 
     fn poll(&mut self) -> Option<Kind> {

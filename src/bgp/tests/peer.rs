@@ -532,7 +532,7 @@ mod bfd {
         assert_eq!(scene.actions(), [closed(serial, Notification::cease(10))]);
         let reason = DownReason::BfdDown("Control Detection Time Expired".into());
         assert_eq!(scene.events(), [Event::Down(reason)]);
-        assert_eq!(scene.peer.rib().sent().len(), 0);
+        assert_eq!(scene.peer.rib().sent_count(), 0);
     }
 
     #[test]
@@ -805,7 +805,9 @@ mod sending {
         scene.pass(secs(40)); // KEEPALIVEs are due meanwhile
         assert_eq!(scene.peer.poll_transmit(scene.now), None);
         assert!(!scene.peer.is_settled());
+        assert_eq!(scene.peer.rib().sent_count(), 0, "the kernel has taken nothing");
         scene.peer.handle_written(serial, scene.now);
+        assert_eq!(scene.peer.rib().sent_count(), 1);
         assert_eq!(scene.events(), [Event::Sent(vec![secs(40)])]);
         let said = scene.say();
         assert!(matches!(said[..], [(_, Message::Keepalive), (_, Message::Update(_))]), "{said:?}");
