@@ -7,6 +7,7 @@
 //!
 //! A VIP that disappears under a healthy service is put back before anything is withdrawn.
 pub mod driver;
+mod message;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use crate::route::NextHops;
+pub use message::{Address, Event, Link, Request};
 
 /// Marks our addresses (`IFA_PROTO`, Linux 5.18); "v".
 pub const PROTOCOL: u8 = 0x76;
@@ -26,63 +28,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Between the end of an announcement and the removal of the address: what routers still send
 /// is answered.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// A network interface.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Link {
-    /// Its number
-    pub index: u32,
-    /// Its name
-    pub name: String,
-    /// It is administratively up
-    pub up: bool,
-}
-
-/// An address on an interface.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Address {
-    /// The interface's number
-    pub index: u32,
-    /// The address and its length
-    pub prefix: IpNet,
-    /// It carries our protocol number
-    pub ours: bool,
-    /// Others may use it to reach us: global scope, neither tentative nor deprecated
-    pub usable: bool,
-}
-
-/// What the driver reports.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Event {
-    /// All there is; replaces what was known
-    Dump(Vec<Link>, Vec<Address>),
-    /// A new or changed link
-    Link(Link),
-    /// A link is gone
-    LinkGone(u32),
-    /// A new or changed address
-    Address(Address),
-    /// An address is gone
-    AddressGone(Address),
-    /// A request was carried out, or refused for this reason
-    Done(Request, Result<(), String>),
-    /// An address that was to be added is there already: a report or a dump that is on its way
-    /// says whose it is
-    AlreadyThere(u32, IpAddr),
-    /// The kernel cannot be talked to, for this reason
-    Broken(String),
-}
-
-/// What the driver is to do.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Request {
-    /// Put the VIP on the interface
-    Add(u32, IpAddr),
-    /// Take it off
-    Remove(u32, IpNet),
-    /// Make a dummy device, and set it up
-    CreateDummy(String),
-}
 
 /// Whether a VIP is on the host.
 #[derive(Clone, Debug, Eq, PartialEq)]
