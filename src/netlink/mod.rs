@@ -29,6 +29,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// is answered.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A VIP that disappears again and again is worth a word this often.
+const WORD: Duration = Duration::from_secs(60);
+
 /// Whether a VIP is on the host.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Presence {
@@ -57,6 +60,8 @@ struct Wanted {
     presence: Presence,
     /// It was refused, and is not asked for again before then
     not_before: Option<Instant>,
+    /// It disappeared, and when that was last reported
+    told_lost: Option<Instant>,
 }
 
 /// An address on an interface. Somebody else may have the same one beside ours, with another length.
@@ -101,6 +106,8 @@ pub struct Addresses {
     requests: VecDeque<Request>,
     /// VIPs whose presence changed
     changed: VecDeque<IpAddr>,
+    /// VIPs that disappeared and are being put back
+    lost: VecDeque<IpAddr>,
     /// Addresses that are no VIPs changed
     host_changed: bool,
 }
@@ -118,7 +125,7 @@ impl Addresses {
                 (false, Some(error)) => Presence::Missing(error.clone()),
                 (false, None) => Presence::Pending,
             };
-            let wanted = Wanted { interface, presence, not_before: None };
+            let wanted = Wanted { interface, presence, not_before: None, told_lost: None };
             self.wanted.insert(vip, wanted);
             self.dirty.insert(vip);
             self.reconcile(now);
@@ -260,6 +267,11 @@ impl Addresses {
     /// The next VIP whose [`Presence`] changed.
     pub fn poll_changed(&mut self) -> Option<IpAddr> {
         self.changed.pop_front()
+    }
+
+    /// The next VIP that disappeared from its interface and is being put back.
+    pub fn poll_lost(&mut self) -> Option<IpAddr> {
+        self.lost.pop_front()
     }
 
     /// Whether the host's other addresses changed, and with them perhaps [`Self::next_hops`].
@@ -410,6 +422,17 @@ impl Addresses {
         } else if !under_way && wanted.not_before.is_none_or(|at| at <= now) {
             self.adding.insert(host);
             self.requests.push_back(Request::Add(link.index, vip));
+            self.note_lost(vip, now);
+        }
+    }
+
+    /// A VIP is to be added. If it had been there, it disappeared.
+    fn note_lost(&mut self, vip: IpAddr, now: Instant) {
+        let lost = |wanted: &&mut Wanted| wanted.presence == Presence::Present;
+        let Some(wanted) = self.wanted.get_mut(&vip).filter(lost) else { return };
+        if wanted.told_lost.is_none_or(|at| now >= at + WORD) {
+            wanted.told_lost = Some(now);
+            self.lost.push_back(vip);
         }
     }
 

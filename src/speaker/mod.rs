@@ -204,6 +204,10 @@ impl Speaker {
 
     /// Lets what happened run through the chain until nothing moves any more.
     fn drain(&mut self, now: Instant) {
+        while let Some(vip) = self.addresses.poll_lost() {
+            let text = "disappeared from its interface; putting it back";
+            self.notice(self.vip_notice(Level::Warn, vip, text));
+        }
         while let Some(vip) = self.addresses.poll_changed() {
             let trouble = match self.addresses.presence(vip).clone() {
                 Presence::Missing(reason) => Some((reason, "is not on this host")),
@@ -211,10 +215,7 @@ impl Speaker {
                 Presence::Pending | Presence::Present => None,
             };
             if let Some((reason, what)) = trouble {
-                let service = self.owners.get(&vip).cloned();
-                let message = format!("VIP {vip} {what}: {reason}");
-                let notice = Notice { service, ..Notice::new(Level::Error, message) };
-                self.notice(Notice { prefix: Some(vip), reason: Some(reason), ..notice });
+                self.notice(self.vip_notice(Level::Error, vip, what).because(reason));
             }
             self.evaluate_vip(vip, now);
             if let Some(name) = self.owners.get(&vip).cloned() {
@@ -431,6 +432,12 @@ impl Speaker {
             let waits = up && config.interface.is_some() && config.vips.iter().any(pending);
             entry.service.verdict() != Verdict::Unknown && !waits
         })
+    }
+
+    /// A line about a VIP on this host; its address goes in front.
+    fn vip_notice(&self, level: Level, vip: IpAddr, text: &str) -> Notice {
+        let service = self.owners.get(&vip).cloned();
+        Notice { service, prefix: Some(vip), ..Notice::new(level, format!("VIP {vip} {text}")) }
     }
 
     fn notice(&mut self, notice: Notice) {

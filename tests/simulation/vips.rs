@@ -61,6 +61,8 @@ fn a_vip_that_somebody_deletes_is_put_back_without_a_withdrawal() {
     world.run(secs(5));
     assert!(world.addresses.contains_key(&(1, vip())));
     assert_eq!(world.router("tor1").updates, updates);
+    let text = "VIP 203.0.113.5 disappeared from its interface; putting it back";
+    assert_eq!(world.log_text().matches(text).count(), 1, "{}", world.log_text());
 }
 
 #[test]

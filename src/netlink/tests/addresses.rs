@@ -243,6 +243,25 @@ fn a_vip_that_somebody_deletes_is_put_back_and_never_missing() {
 }
 
 #[test]
+fn a_vip_that_somebody_deletes_is_told_of_once_a_minute() {
+    let mut host = Host::with_vip(VIP);
+    assert_eq!(host.addresses.poll_lost(), None, "it was put there, not back");
+    for told in [true, false, true] {
+        host.handle(Event::AddressGone(ours(1, VIP)));
+        host.done(add(1, VIP));
+        host.handle(Event::Address(ours(1, VIP)));
+        assert_eq!(host.addresses.poll_lost(), told.then_some(ip(VIP)));
+        host.wait(30 * SECOND);
+    }
+    // Nobody took it off where it could not be put.
+    host.handle(Event::AddressGone(ours(1, VIP)));
+    host.refused(add(1, VIP), "not permitted");
+    host.wait(60 * SECOND);
+    let lost: Vec<_> = std::iter::from_fn(|| host.addresses.poll_lost()).collect();
+    assert_eq!(lost, Vec::<IpAddr>::new());
+}
+
+#[test]
 fn a_refused_vip_is_missing_for_this_reason_and_tried_again_every_second() {
     let mut host = Host::with(&[]);
     host.want(VIP, "lo");
