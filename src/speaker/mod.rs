@@ -54,6 +54,8 @@ pub struct Speaker {
     router_id: Option<Ipv4Addr>,
     /// When the search for a router ID is repeated
     find_router_id_at: Option<Instant>,
+    /// A search found none, and the log says so
+    told_no_router_id: bool,
     services: BTreeMap<ServiceName, ServiceEntry>,
     /// Which service a VIP belongs to
     owners: BTreeMap<IpAddr, ServiceName>,
@@ -104,6 +106,7 @@ impl Speaker {
             random: fastrand::Rng::with_seed(seed),
             router_id: None,
             find_router_id_at: None,
+            told_no_router_id: false,
             services: BTreeMap::new(),
             owners: BTreeMap::new(),
             addresses: Addresses::default(),

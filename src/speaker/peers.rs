@@ -180,11 +180,18 @@ impl Speaker {
 
     /// A search came to an end. Where nothing was found, the timer begins the next one.
     pub(super) fn handle_router_id(&mut self, found: &[Ipv4Addr], now: Instant) {
+        if self.router_id.is_some() {
+            return;
+        }
         // The lowest, so that it is the same one after every start.
-        if self.router_id.is_none()
-            && let Some(router_id) = found.iter().min()
-        {
+        if let Some(router_id) = found.iter().min() {
+            self.told_no_router_id = false;
+            self.notice(Notice::new(Level::Info, format!("router ID {router_id}")));
             self.start_peers(*router_id, now);
+        } else if !std::mem::replace(&mut self.told_no_router_id, true) {
+            let text = "no router ID yet: no IPv4 address of this host reaches a peer; looking \
+                        again until one does (router-id in [bgp] sets one)";
+            self.notice(Notice::new(Level::Warn, text));
         }
     }
 

@@ -76,9 +76,11 @@ fn a_host_whose_links_come_up_late_has_its_router_id_as_soon_as_there_is_a_way_t
     let mut world = world.boot();
     world.run(secs(30));
     assert_eq!((world.status().router_id, world.router("tor1").attempts), (None, 0));
+    assert_eq!(world.log_text().matches("no router ID yet").count(), 1, "{}", world.log_text());
     world.reachable = vec![crate::world::HOST];
     world.run(secs(2));
     assert_eq!(world.routes("tor1"), WEB);
+    assert!(world.log_text().contains("router ID 10.0.0.21"), "{}", world.log_text());
     // Nor is it looked for in vain where there is nobody to have it.
     let mut alone = World::new("[bgp]\nlocal-asn = 65100\n").boot();
     alone.run(secs(30));
