@@ -6,21 +6,21 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use nix::errno::Errno;
-use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
     AddressScope, CacheInfo,
 };
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use rtnetlink::proto::sys::AsyncSocket;
+use rtnetlink::proto::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{Handle, LinkDummy, MulticastGroup};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Address, Event, Link, PROTOCOL, Request};
 use crate::sys;
@@ -30,6 +30,10 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// Everything is read again this often: the kernel may cut a dump short when addresses change
 /// meanwhile, and says so in a flag that is lost on the way here.
 const RESYNC: Duration = Duration::from_secs(60);
+/// Requests that are answered together.
+const BATCH: usize = 64;
+/// The kernel answers at once, unless its answer finds no room in our socket.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Before netlink is opened anew.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -57,7 +61,7 @@ async fn serve(
 ) -> Result<(), String> {
     let failed = |error: io::Error| sys::describe(&error);
     let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-    let (mut watching, _, mut changes) =
+    let (mut watching, watch, mut changes) =
         rtnetlink::new_multicast_connection(&groups).map_err(failed)?;
     watching.socket_mut().socket_mut().set_rx_buf_sz(RECEIVE_BUFFER).map_err(failed)?;
     // Dropped, it ends both.
@@ -76,26 +80,54 @@ async fn serve(
                 dump_at = Instant::now() + RESYNC;
                 *told = None;
             }
-            change = changes.next() => match change.map(|(message, _)| message.payload) {
-                Some(NetlinkPayload::InnerMessage(message)) => {
-                    if let Some(event) = event(message)
-                        && events.send(event).await.is_err()
-                    {
-                        break;
-                    }
-                }
-                Some(NetlinkPayload::Overrun(_)) => dump_at = Instant::now(),
-                Some(_) => {}
-                None => return Err("it closed the connection".into()),
-            },
+            change = changes.next() => {
+                let change = change.ok_or("it closed the connection")?;
+                if !report(change, events, &mut dump_at).await { break }
+            }
             request = requests.recv() => {
                 let Some(request) = request else { break };
-                let event = carry_out(&handle, request).await;
-                if events.send(event).await.is_err() { break }
+                let mut answers = vec![carry_out(&handle, request).await];
+                while answers.len() < BATCH && let Ok(request) = requests.try_recv() {
+                    answers.push(carry_out(&handle, request).await);
+                }
+                // The owner hears of changes before it hears that they were made.
+                if timeout(PATIENCE, catch_up(&watch)).await.is_err() {
+                    dump_at = Instant::now();
+                }
+                while let Some(Some(change)) = changes.next().now_or_never() {
+                    if !report(change, events, &mut dump_at).await { return Ok(()) }
+                }
+                for answer in answers {
+                    if events.send(answer).await.is_err() { return Ok(()) }
+                }
             }
         }
     }
     Ok(())
+}
+
+/// Waits until everything that happened so far has been read from the socket that is watched: an
+/// answer on it comes behind all reports before.
+async fn catch_up(watch: &Handle) {
+    // Whatever the answer says about lo.
+    let _ = watch.link().get().match_index(1).execute().try_next().await;
+}
+
+type Change = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr);
+
+/// Tells the owner of a change; whether there still is an owner.
+async fn report(change: Change, events: &mpsc::Sender<Event>, dump_at: &mut Instant) -> bool {
+    match change.0.payload {
+        NetlinkPayload::InnerMessage(message) => match event(message) {
+            Some(event) => events.send(event).await.is_ok(),
+            None => true,
+        },
+        NetlinkPayload::Overrun(_) => {
+            *dump_at = Instant::now();
+            true
+        }
+        _ => true,
+    }
 }
 
 async fn dump(handle: &Handle) -> Result<(Vec<Link>, Vec<Address>), rtnetlink::Error> {

@@ -40,10 +40,9 @@ pub enum Event {
     Address(Address),
     /// An address is gone
     AddressGone(Address),
-    /// A request was carried out, or refused for this reason
+    /// A request was carried out, or refused for this reason; what that changed has been reported
     Done(Request, Result<(), String>),
-    /// An address that was to be added is there already: a report or a dump that is on its way
-    /// says whose it is
+    /// An address that was to be added is there already: a report or a dump says whose it is
     AlreadyThere(u32, IpAddr),
     /// The kernel cannot be talked to, for this reason
     Broken(String),

@@ -293,21 +293,15 @@ impl Addresses {
                 let prefix = IpNet::from(vip);
                 self.adding.remove(&key(index, prefix));
                 match result {
-                    Ok(()) => {
-                        // The event that says so is on its way; until then take it from us.
-                        self.added.insert(key(index, prefix));
-                        self.insert(Address { index, prefix, ours: true, usable: false });
-                    }
+                    Ok(()) => self.handle_added(key(index, prefix)),
                     Err(error) => self.handle_refused(index, vip, &error, now),
                 }
             }
             Request::Remove(index, prefix) => {
                 self.removing.remove(&key(index, prefix));
-                // Refused, it is asked for again when everything is next compared.
-                match result {
-                    Ok(()) => self.remove(index, prefix),
-                    Err(_) => self.reconcile_vip(prefix.addr(), now),
-                }
+                // What is reported is gone by now, or is somebody else's. Refused, it is asked for
+                // again when everything is next compared.
+                self.reconcile_vip(prefix.addr(), now);
             }
             Request::CreateDummy(name) => {
                 let is_there = self.links.values().any(|link| link.name == name);
@@ -323,6 +317,15 @@ impl Addresses {
                 }
             }
         }
+    }
+
+    /// We added an address, and that was reported. Where it is not there, it is gone again.
+    fn handle_added(&mut self, key: Key) {
+        if let Some(address) = self.present.get_mut(&key) {
+            address.ours = true;
+            self.added.insert(key);
+        }
+        self.dirty.insert(key.1);
     }
 
     /// A VIP could not be added: says so, unless it is wanted elsewhere or there by now.

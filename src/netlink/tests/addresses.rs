@@ -42,12 +42,30 @@ impl Host {
         self.addresses.handle_event(event, self.now);
     }
 
+    /// What a request changed is reported before it is answered.
     fn done(&mut self, request: Request) {
+        match request {
+            Request::Add(index, vip) => {
+                self.handle(Event::Address(ours(index, &vip.to_string())));
+            }
+            Request::Remove(index, prefix) => {
+                let gone = Address { prefix, ..ours(index, &prefix.addr().to_string()) };
+                self.handle(Event::AddressGone(gone));
+            }
+            Request::CreateDummy(_) => {}
+        }
         self.handle(Event::Done(request, Ok(())));
     }
 
     fn refused(&mut self, request: Request, reason: &str) {
         self.handle(Event::Done(request, Err(reason.into())));
+    }
+
+    fn answered(&mut self, request: Request, result: Result<(), &str>) {
+        match result {
+            Ok(()) => self.done(request),
+            Err(reason) => self.refused(request, reason),
+        }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -210,7 +228,7 @@ fn a_wish_that_comes_back_within_the_second_finds_the_address_in_place() {
 
 #[test]
 fn a_wish_that_comes_back_during_the_removal_waits_for_its_end() {
-    for result in [Ok(()), Err("not permitted".to_owned())] {
+    for result in [Ok(()), Err("not permitted")] {
         let mut host = Host::with_vip(VIP);
         host.unwant(VIP);
         host.wait(SECOND);
@@ -218,7 +236,7 @@ fn a_wish_that_comes_back_during_the_removal_waits_for_its_end() {
         host.want(VIP, "lo");
         assert_eq!((host.requests(), host.changed()), (vec![], vec![]));
         assert_eq!(host.presence(VIP), Presence::Pending);
-        host.handle(Event::Done(remove(1, VIP), result.clone()));
+        host.answered(remove(1, VIP), result);
         if result.is_ok() {
             assert_eq!(host.requests(), [add(1, VIP)]);
             host.done(add(1, VIP));
@@ -562,13 +580,13 @@ fn a_kernel_that_cannot_be_talked_to_is_the_reason_why_vips_are_missing_until_it
 
 #[test]
 fn a_vip_that_moves_while_it_is_added_ends_where_it_is_wanted() {
-    for result in [Ok(()), Err("not permitted".to_owned())] {
+    for result in [Ok(()), Err("not permitted")] {
         let mut host = Host::with(&[]);
         host.want(VIP, "lo");
         assert_eq!(host.requests(), [add(1, VIP)]);
         host.want(VIP, "eth0");
         assert_eq!(host.requests(), [add(2, VIP)]);
-        host.handle(Event::Done(add(1, VIP), result.clone()));
+        host.answered(add(1, VIP), result);
         assert_eq!((host.requests(), host.changed()), (vec![], vec![]), "{result:?}");
         assert!(!host.addresses.is_settled());
         host.done(add(2, VIP));

@@ -23,6 +23,8 @@ struct Kernel {
     addresses: BTreeMap<(u32, IpNet), bool>,
     /// Requests that the driver has not carried out yet
     requests: VecDeque<Request>,
+    /// To what it has carried out, and not read yet
+    answer: Option<Event>,
     /// Reports that the driver has not read yet
     reports: VecDeque<Event>,
     /// What the driver has sent to the core
@@ -46,6 +48,7 @@ impl Kernel {
             next_index: 3,
             addresses,
             requests: VecDeque::new(),
+            answer: None,
             reports: VecDeque::new(),
             channel: VecDeque::new(),
         }
@@ -67,7 +70,8 @@ impl Kernel {
             Request::Remove(_, prefix) => prefix.addr() == ip,
             Request::CreateDummy(_) => false,
         });
-        let told = self.reports.iter().chain(&self.channel).any(|event| match event {
+        let mut news = self.reports.iter().chain(&self.answer).chain(&self.channel);
+        let told = news.any(|event| match event {
             Event::Dump(..) => true,
             Event::Address(address) | Event::AddressGone(address) => address.prefix.addr() == ip,
             Event::Done(Request::Add(_, vip), _) | Event::AlreadyThere(_, vip) => *vip == ip,
@@ -81,7 +85,10 @@ impl Kernel {
     }
 
     fn is_idle(&self) -> bool {
-        self.requests.is_empty() && self.reports.is_empty() && self.channel.is_empty()
+        self.requests.is_empty()
+            && self.answer.is_none()
+            && self.reports.is_empty()
+            && self.channel.is_empty()
     }
 
     /// Whoever comes second finds it there.
@@ -137,8 +144,14 @@ impl Kernel {
         self.channel.push_back(Event::Dump(links, addresses));
     }
 
-    /// The driver carries out the next request.
+    /// The driver reads the answer to a request, with all reports before it and perhaps some that
+    /// came later; if none is open, it has the next request carried out.
     fn carry_out(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            self.channel.extend(self.reports.drain(..));
+            self.channel.push_back(answer);
+            return;
+        }
         let Some(request) = self.requests.pop_front() else { return };
         let result = match &request {
             _ if self.refuses => Err("not permitted".to_owned()),
@@ -149,7 +162,7 @@ impl Kernel {
             }
             Request::Add(index, vip) => {
                 if !self.insert((*index, (*vip).into()), true) {
-                    self.channel.push_back(Event::AlreadyThere(*index, *vip));
+                    self.answer = Some(Event::AlreadyThere(*index, *vip));
                     return;
                 }
                 Ok(())
@@ -167,7 +180,7 @@ impl Kernel {
                 Ok(())
             }
         };
-        self.channel.push_back(Event::Done(request, result));
+        self.answer = Some(Event::Done(request, result));
     }
 }
 
