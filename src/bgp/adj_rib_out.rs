@@ -21,6 +21,8 @@ pub struct Target {
     pub encoding: Encoding,
     /// As negotiated
     pub families: Vec<Family>,
+    /// As negotiated
+    pub enhanced_route_refresh: bool,
     /// Our AS number, for an external peer's `AS_PATH`
     pub local_asn: Asn,
     /// Our address for each family; a family without one is not announced
@@ -37,7 +39,7 @@ pub enum NotSendable {
     #[error("no {0} address on the interface to the peer to use as next hop")]
     NoNextHop(Family),
     /// RFC 4271 §9.2
-    #[error("its communities do not fit into an UPDATE of 4096 octets")]
+    #[error("its communities do not fit into an UPDATE")]
     TooLong,
 }
 
@@ -51,7 +53,14 @@ impl Target {
         if !self.families.contains(&family) {
             return Err(NotSendable::FamilyNotNegotiated(family));
         }
-        self.next_hops.get(family).ok_or(NotSendable::NoNextHop(family))
+        let own = self.next_hops.get(family);
+        let other = match family {
+            Family::Ipv4Unicast if self.encoding.extended_next_hop => {
+                self.next_hops.get(Family::Ipv6Unicast)
+            }
+            Family::Ipv4Unicast | Family::Ipv6Unicast => None,
+        };
+        own.or(other).ok_or(NotSendable::NoNextHop(family))
     }
 }
 
@@ -73,17 +82,25 @@ pub struct AdjRibOut {
     target: Option<Target>,
     /// Families that the peer wants to hear again, and since when
     refresh_due: BTreeMap<Family, Instant>,
+    /// Families of which the peer is to be told when it has heard everything again
+    refreshing: BTreeSet<Family>,
     end_of_rib_due: BTreeSet<Family>,
     end_of_rib_released: bool,
 }
 
-/// One UPDATE, and when each of its changes was decided.
+/// One UPDATE, or a demarcation of a refresh, and when each of its changes was decided.
 #[derive(Debug)]
 pub struct Built {
     /// The whole message
     pub message: Vec<u8>,
     /// One instant per prefix
     pub decided: Vec<Instant>,
+}
+
+impl Built {
+    fn without_changes(message: Vec<u8>) -> Self {
+        Self { message, decided: Vec::new() }
+    }
 }
 
 impl AdjRibOut {
@@ -144,6 +161,7 @@ impl AdjRibOut {
         self.announce.clear();
         self.withdraw.clear();
         self.refresh_due.clear();
+        self.refreshing.clear();
         self.end_of_rib_due.clear();
         self.target = None;
     }
@@ -151,18 +169,21 @@ impl AdjRibOut {
     /// Our addresses changed: families whose next hop did are announced anew.
     pub fn set_next_hops(&mut self, next_hops: NextHops, now: Instant) {
         let Some(target) = &mut self.target else { return };
-        let before = std::mem::replace(&mut target.next_hops, next_hops);
-        for family in Family::ALL {
-            if before.get(family) != next_hops.get(family) {
-                self.resend(family, now);
-            }
+        let named = |target: &Target| Family::ALL.map(|family| target.next_hop(family).ok());
+        let before = named(target);
+        target.next_hops = next_hops;
+        let changed = before.into_iter().zip(named(target)).zip(Family::ALL);
+        for (_, family) in changed.filter(|((before, after), _)| before != after) {
+            self.resend(family, now);
         }
     }
 
     /// The peer wants to hear a family again (RFC 2918 §4). However often it says so, it hears it
     /// once for each time that there is room.
     pub fn refresh(&mut self, family: Family, now: Instant) {
-        if self.told.keys().any(|prefix| Family::of(*prefix) == family) {
+        if self.marks_refresh(family)
+            || self.told.keys().any(|prefix| Family::of(*prefix) == family)
+        {
             self.refresh_due.entry(family).or_insert(now);
         }
     }
@@ -195,6 +216,7 @@ impl AdjRibOut {
         !self.withdraw.is_empty()
             || !self.announce.is_empty()
             || !self.refresh_due.is_empty()
+            || !self.refreshing.is_empty()
             || self.end_of_rib_released && !self.end_of_rib_due.is_empty()
     }
 
@@ -202,12 +224,17 @@ impl AdjRibOut {
     pub fn poll_update(&mut self) -> Option<Built> {
         while let Some((family, since)) = self.refresh_due.pop_first() {
             self.resend(family, since);
+            if self.marks_refresh(family) {
+                self.refreshing.insert(family);
+                return Some(Built::without_changes(wire::demarcation(family, false)));
+            }
         }
         let target = self.target.as_ref()?;
         if let Some(first) = self.withdraw.keys().next().copied() {
             let family = Family::of(first);
-            let prefixes = batch(self.withdraw.keys().filter(|p| Family::of(**p) == family));
-            let (message, count) = wire::withdraw(family, &prefixes);
+            let of_family = self.withdraw.keys().filter(|p| Family::of(**p) == family);
+            let prefixes = batch(of_family, target.encoding);
+            let (message, count) = wire::withdraw(family, &prefixes, target.encoding);
             let mut decided = Vec::with_capacity(count);
             for prefix in prefixes.iter().take(count) {
                 decided.extend(self.withdraw.remove(prefix));
@@ -222,7 +249,7 @@ impl AdjRibOut {
             let next_hop = target.next_hop(family).expect("pending prefixes are sendable");
             let same =
                 |p: &&IpNet| Family::of(**p) == family && self.wanted.get(*p) == Some(&attributes);
-            let prefixes = batch(self.announce.keys().filter(same));
+            let prefixes = batch(self.announce.keys().filter(same), target.encoding);
             let as_path = target.as_path(&attributes);
             let announcement =
                 Announcement { family, next_hop, as_path: &as_path, attributes: &attributes };
@@ -235,11 +262,22 @@ impl AdjRibOut {
             }
             return Some(Built { message, decided });
         }
+        if let Some(family) = self.refreshing.pop_first() {
+            return Some(Built::without_changes(wire::demarcation(family, true)));
+        }
         if !self.end_of_rib_released {
             return None;
         }
         let family = self.end_of_rib_due.pop_first()?;
-        Some(Built { message: wire::end_of_rib(family), decided: Vec::new() })
+        Some(Built::without_changes(wire::end_of_rib(family)))
+    }
+
+    /// Whether a refresh has a beginning and an end (RFC 7313 §4.1: not before End-of-RIB).
+    fn marks_refresh(&self, family: Family) -> bool {
+        let agreed = self.target.as_ref().is_some_and(|target| {
+            target.enhanced_route_refresh && target.families.contains(&family)
+        });
+        agreed && !self.end_of_rib_due.contains(&family)
     }
 
     /// The kernel has taken all UPDATEs built so far.
@@ -295,6 +333,6 @@ impl Target {
 }
 
 /// No message holds more prefixes than this.
-fn batch<'a>(prefixes: impl Iterator<Item = &'a IpNet>) -> Vec<IpNet> {
-    prefixes.copied().take(wire::MAX_LEN).collect()
+fn batch<'a>(prefixes: impl Iterator<Item = &'a IpNet>, encoding: Encoding) -> Vec<IpNet> {
+    prefixes.copied().take(encoding.max_len()).collect()
 }

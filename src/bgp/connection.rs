@@ -8,39 +8,14 @@
 //! time, not the 4 minutes that §8.2.2 suggests: a silent peer is not worth waiting for longer. It
 //! runs on in OpenConfirm where the OPENs came to no hold time, for the same reason.
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::down::DownReason;
+use super::negotiation;
+pub use super::negotiation::{Config, Opening, RemoteAsn, Restart, Session};
 use super::timer::{Timer, Timers, jittered};
-use super::wire::{
-    self, Capabilities, Encoding, Frame, MessageType, Notification, Open, OpenError, Update,
-};
-use crate::route::{Asn, Family};
-
-/// Who may be at the other end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RemoteAsn {
-    /// This one
-    Number(Asn),
-    /// Any but ours
-    External,
-    /// Ours
-    Internal,
-}
-
-/// What both ends must agree on.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Config {
-    /// Our AS number
-    pub local_asn: Asn,
-    /// The peer's
-    pub remote_asn: RemoteAsn,
-    /// What we offer; zero or at least 3 s
-    pub hold_time: Duration,
-    /// At most this long between two KEEPALIVEs; a third of the hold time when `None`
-    pub keepalive_time: Option<Duration>,
-}
+use super::wire::{self, Frame, MessageType, Notification, Open, Refresh, Update};
+use crate::route::Family;
 
 /// The states of RFC 4271 §8.2.2 that a connection can have.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -50,23 +25,6 @@ pub enum State {
     OpenConfirm,
     Established,
     Closed,
-}
-
-/// What the two OPENs came to.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Session {
-    /// The smaller of both; zero for none (RFC 4271 §4.2)
-    pub hold_time: Duration,
-    /// Between our KEEPALIVEs, before jitter
-    pub keepalive_time: Duration,
-    /// What both offered
-    pub families: Vec<Family>,
-    /// How UPDATEs are written
-    pub encoding: Encoding,
-    /// The peer's AS number
-    pub remote_asn: Asn,
-    /// The peer's BGP Identifier
-    pub remote_router_id: Ipv4Addr,
 }
 
 /// What a connection tells its peer.
@@ -88,7 +46,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Connection {
     config: Config,
-    router_id: Ipv4Addr,
+    opening: Opening,
     state: State,
     timers: Timers,
     random: fastrand::Rng,
@@ -102,25 +60,16 @@ pub struct Connection {
 impl Connection {
     /// Starts in OpenSent: our OPEN is the first thing to transmit.
     #[must_use]
-    pub fn new(config: Config, router_id: Ipv4Addr, seed: u64, now: Instant) -> Self {
-        let open = Open {
-            asn: config.local_asn,
-            hold_time: u16::try_from(config.hold_time.as_secs()).unwrap_or(u16::MAX),
-            router_id,
-            capabilities: Capabilities {
-                route_refresh: true,
-                four_octet_asn: Some(config.local_asn),
-                ..Capabilities::of_all_families()
-            },
-        };
+    pub fn new(config: Config, opening: Opening, seed: u64, now: Instant) -> Self {
+        let output = negotiation::offer(&config, &opening).encode();
         let mut connection = Self {
             config,
-            router_id,
+            opening,
             state: State::OpenSent,
             timers: Timers::default(),
             random: fastrand::Rng::with_seed(seed),
             partial: Vec::new(),
-            output: open.encode(),
+            output,
             events: VecDeque::new(),
             session: None,
         };
@@ -145,8 +94,11 @@ impl Connection {
         let mut input = std::mem::take(&mut self.partial);
         input.extend(octets);
         let mut consumed = 0;
+        // RFC 8654 §4: who offers to take extended messages must.
+        let longest =
+            if self.opening.capabilities { wire::MAX_EXTENDED_LEN } else { wire::MAX_LEN };
         while self.state != State::Closed {
-            match wire::split(input.get(consumed..).unwrap_or_default()) {
+            match wire::split(input.get(consumed..).unwrap_or_default(), longest) {
                 Ok(Some((frame, length))) => {
                     self.handle_message(frame, now);
                     consumed += length;
@@ -235,9 +187,7 @@ impl Connection {
             }
             (State::Established, MessageType::Keepalive) => self.restart_hold(now),
             (State::Established, MessageType::Update) => self.handle_update(frame.body, now),
-            (State::Established, MessageType::RouteRefresh) => {
-                self.events.extend(wire::decode_route_refresh(frame.body).map(Event::Refresh));
-            }
+            (State::Established, MessageType::RouteRefresh) => self.handle_refresh(frame.body),
             (state, kind) => {
                 // RFC 6608 §3: the subcode says the state, the data the type.
                 let subcode = match state {
@@ -253,7 +203,8 @@ impl Connection {
     }
 
     fn handle_open(&mut self, body: &[u8], now: Instant) {
-        let session = Open::decode(body).and_then(|open| self.negotiate(&open));
+        let session = Open::decode(body)
+            .and_then(|open| negotiation::negotiate(&self.config, &self.opening, &open));
         match session {
             Err(error) => self.fault(&error, error.notification()),
             Ok(session) => {
@@ -267,49 +218,6 @@ impl Connection {
         }
     }
 
-    /// RFC 4271 §6.2: is this the peer that was configured, and what have we in common?
-    fn negotiate(&self, open: &Open) -> Result<Session, OpenError> {
-        let local_asn = self.config.local_asn;
-        let expected = match self.config.remote_asn {
-            RemoteAsn::Number(asn) if asn == open.asn => None,
-            RemoteAsn::Number(asn) => Some(asn.to_string()),
-            RemoteAsn::External if open.asn != local_asn => None,
-            RemoteAsn::External => Some(format!("\"external\" (not {local_asn})")),
-            RemoteAsn::Internal if open.asn == local_asn => None,
-            RemoteAsn::Internal => Some(format!("\"internal\" ({local_asn})")),
-        };
-        if let Some(expected) = expected {
-            return Err(OpenError::BadPeerAs { received: open.asn, expected });
-        }
-        if open.asn == Asn(0) {
-            let expected = "an AS number (RFC 7607)".into();
-            return Err(OpenError::BadPeerAs { received: open.asn, expected });
-        }
-        let internal = open.asn == local_asn;
-        if internal && open.router_id == self.router_id {
-            return Err(OpenError::BadBgpIdentifier(open.router_id, "also ours (RFC 6286 §2.2)"));
-        }
-        let families: Vec<Family> = open.capabilities.families().collect();
-        if families.is_empty() {
-            let offered = name_families(&open.capabilities.multiprotocol);
-            let text = format!("the peer offers {offered}, we offer IPv4 unicast and IPv6 unicast");
-            return Err(OpenError::UnsupportedCapability(text));
-        }
-        let hold_time = self.config.hold_time.min(Duration::from_secs(open.hold_time.into()));
-        let third = hold_time / 3;
-        Ok(Session {
-            hold_time,
-            keepalive_time: self.config.keepalive_time.map_or(third, |time| time.min(third)),
-            families,
-            encoding: Encoding {
-                four_octet_asn: open.capabilities.four_octet_asn.is_some(),
-                internal,
-            },
-            remote_asn: open.asn,
-            remote_router_id: open.router_id,
-        })
-    }
-
     fn handle_update(&mut self, body: &[u8], now: Instant) {
         let Some(session) = &self.session else { return };
         match Update::decode(body, session.encoding) {
@@ -318,6 +226,20 @@ impl Connection {
                 self.events.push_back(Event::Received(update));
             }
             Err(error) => self.fault(&error, error.notification()),
+        }
+    }
+
+    fn handle_refresh(&mut self, body: &[u8]) {
+        let session = self.session.as_ref();
+        let enhanced = session.is_some_and(|session| session.enhanced_route_refresh);
+        match Refresh::decode(body, enhanced) {
+            Ok(Refresh::Request(family)) => self.events.push_back(Event::Refresh(family)),
+            // No route of the peer's is kept that could be stale.
+            Ok(Refresh::Beginning(_) | Refresh::End(_) | Refresh::Unknown) => {}
+            Err(notification) => {
+                let length = body.len();
+                self.fault(&format_args!("a ROUTE-REFRESH of {length} octets"), notification);
+            }
         }
     }
 
@@ -367,17 +289,6 @@ impl Connection {
             _ => self.timers.stop(Timer::Keepalive),
         }
     }
-}
-
-/// Families by their numbers; hundreds fit into an OPEN, and a few into a line of the log.
-fn name_families(families: &[(u16, u8)]) -> String {
-    const NAMED: usize = 8;
-    let first = families.iter().take(NAMED);
-    let mut names: Vec<_> = first.map(|(afi, safi)| format!("AFI {afi} SAFI {safi}")).collect();
-    if let Some(more) = families.len().checked_sub(NAMED).filter(|more| *more != 0) {
-        names.push(format!("{more} more"));
-    }
-    names.join(", ")
 }
 
 /// Until the session is up, when no hold time is configured (RFC 4271 §8.2.2).

@@ -3,6 +3,7 @@
 //! # Pieces
 //!
 //! * [`wire`]: messages and their octets; no state.
+//! * [negotiation](self): what we offer in our OPEN, and what it comes to with the peer's.
 //! * [`connection`]: the state machine of one TCP connection, from OpenSent on.
 //! * [`peer`]: one configured router: when to connect ([retry](self)), which of two connections
 //!   survives, what BFD's verdict means, what the router is sent.
@@ -26,10 +27,13 @@
 //!
 //! * RFC 4271 BGP-4; RFC 6286 AS-wide unique identifiers; RFC 6608 FSM error subcodes
 //! * RFC 4760, RFC 2545 IPv6 unicast beside IPv4 unicast, over either
-//! * RFC 5492, RFC 9072 capabilities, and optional parameters of extended length on receipt
+//! * RFC 5492, RFC 9072 capabilities, in optional parameters of either length; left out for a peer
+//!   that refuses them
 //! * RFC 6793 four-octet AS numbers, AS_TRANS and AS4_PATH towards peers without
 //! * RFC 1997, RFC 8092 communities and large communities
-//! * RFC 2918 route refresh, answered
+//! * RFC 2918, RFC 7313 route refresh, answered, with its beginning and end
+//! * RFC 8654 extended messages; RFC 8950 IPv4 routes with an IPv6 next hop
+//! * RFC 9234 roles and Only to Customer; draft-walton-bgp-hostname-capability
 //! * RFC 4724 §2 End-of-RIB, sent once everything is known
 //! * RFC 4486, RFC 9003, RFC 9384 Cease: subcodes, shutdown communication, BFD Down
 //! * RFC 7606 error handling of UPDATEs; RFC 7607 AS 0
@@ -45,6 +49,7 @@ pub mod adj_rib_out;
 pub mod connection;
 pub mod down;
 pub mod driver;
+mod negotiation;
 mod pair;
 pub mod peer;
 mod retry;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use super::adj_rib_out::{AdjRibOut, Target};
-use super::connection::{self, Connection, Session};
+use super::connection::{self, Connection, Opening, Session};
 use super::down::{ConnectError, DownReason};
 use super::pair::{Pair, Role, Serial, Slot};
 use super::retry::Retry;
@@ -105,7 +105,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Peer {
     config: Config,
-    router_id: Ipv4Addr,
+    opening: Opening,
     random: fastrand::Rng,
     running: bool,
     next_serial: u32,
@@ -139,7 +139,7 @@ impl Peer {
         let next_serial = random.u32(..);
         Self {
             config,
-            router_id: Ipv4Addr::UNSPECIFIED,
+            opening: Opening::new(Ipv4Addr::UNSPECIFIED),
             random,
             running: false,
             next_serial,
@@ -160,9 +160,9 @@ impl Peer {
     }
 
     /// Begins to connect, or to wait for the peer if it is passive.
-    pub fn start(&mut self, router_id: Ipv4Addr, now: Instant) {
+    pub fn start(&mut self, opening: Opening, now: Instant) {
         self.running = true;
-        self.router_id = router_id;
+        self.opening = opening;
         self.dial(now);
     }
 
@@ -384,6 +384,7 @@ impl Peer {
         let target = Target {
             encoding: session.encoding,
             families: session.families.clone(),
+            enhanced_route_refresh: session.enhanced_route_refresh,
             local_asn,
             next_hops: slot.next_hops,
         };
@@ -403,7 +404,7 @@ impl Peer {
 
     fn resolve_collision(&mut self, now: Instant) {
         let local_asn = self.config.session.local_asn;
-        if let Some(loser) = self.connections.collision_loser(self.router_id, local_asn) {
+        if let Some(loser) = self.connections.collision_loser(self.opening.router_id, local_asn) {
             self.lose_collision(loser, now);
         }
     }
@@ -437,6 +438,7 @@ impl Peer {
         } else if !self.connections.is_empty() {
             return; // one of two, and the other goes on
         } else {
+            self.opening.capabilities = !self.refuses_capabilities(&reason);
             self.note_failure(reason.clone(), now);
         }
         if self.running && !self.config.passive {
@@ -444,6 +446,20 @@ impl Peer {
         } else {
             self.retry.rest();
         }
+    }
+
+    /// A peer that refuses optional parameters gets an OPEN without any (RFC 5492 §3), and should
+    /// that fail too, one with them again.
+    fn refuses_capabilities(&self, reason: &DownReason) -> bool {
+        let refuses = matches!(
+            reason,
+            DownReason::NotificationReceived(Notification {
+                code: Notification::OPEN_ERROR,
+                subcode: Notification::UNSUPPORTED_OPTIONAL_PARAMETER,
+                ..
+            })
+        );
+        refuses && self.opening.capabilities
     }
 
     fn note_failure(&mut self, reason: DownReason, now: Instant) {
@@ -483,7 +499,8 @@ impl Peer {
 
     fn new_slot(&mut self, serial: Serial, local: IpAddr, hops: NextHops, now: Instant) -> Slot {
         let seed = self.random.u64(..);
-        let connection = Connection::new(self.config.session.clone(), self.router_id, seed, now);
+        let connection =
+            Connection::new(self.config.session.clone(), self.opening.clone(), seed, now);
         let established = false;
         Slot { serial, connection, local, next_hops: hops, established, in_flight: None }
     }

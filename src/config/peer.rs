@@ -13,7 +13,7 @@ use crate::bfd::sessions::{Config as BfdConfig, Hops};
 use crate::bgp::connection::{self, RemoteAsn};
 use crate::bgp::peer;
 use crate::bgp::transport::{Password, Transport};
-use crate::route::{Asn, PeerName};
+use crate::route::{Asn, PeerName, Role};
 
 const HOLD_TIME: Duration = Duration::from_secs(90);
 /// RFC 4271 §4.4
@@ -64,6 +64,7 @@ fn peer(
     let password = password(&mut table);
     let passive = table.or("passive", false);
     let description = description(&mut table);
+    let role = role(&mut table, asns.as_ref());
     let profile = table.optional::<String>("bfd").and_then(|name| {
         resolve(&table, "bfd", &name, profiles.iter().map(|(name, p)| (name.as_str(), *p)))
     });
@@ -84,9 +85,31 @@ fn peer(
     });
     let ttl = multihop.unwrap_or(if external { 1 } else { 255 });
     let transport = Transport { address, port, source_address, ttl, password };
-    let session = connection::Config { local_asn, remote_asn, hold_time, keepalive_time };
+    let session = connection::Config {
+        local_asn,
+        remote_asn,
+        hold_time,
+        keepalive_time,
+        role,
+        restart: None,
+    };
     let bgp = peer::Config { transport, session, connect_retry_time, passive };
     Some(Peer { bgp, bfd, description })
+}
+
+/// RFC 9234 §4: roles are for what passes between two ASes.
+fn role(table: &mut Table<'_>, asns: Option<&(Asn, RemoteAsn)>) -> Option<Role> {
+    let Located { value: Text(role), place } = table.optional::<Text<Role>>("role")?;
+    let internal = asns.is_some_and(|(local, remote)| match remote {
+        RemoteAsn::Number(asn) => asn == local,
+        RemoteAsn::Internal => true,
+        RemoteAsn::External => false,
+    });
+    if internal {
+        let message = "`role` has no use with a peer in our own AS";
+        table.problem(Problem::new(&place, message).help("leave it out (RFC 9234 §4)"));
+    }
+    Some(role)
 }
 
 fn asns(table: &mut Table<'_>, bgp: Option<&Bgp>) -> Option<(Asn, RemoteAsn)> {

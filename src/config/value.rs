@@ -10,7 +10,7 @@ use toml::de::{DeInteger, DeValue};
 
 use super::LogLevel;
 use crate::bgp::connection::RemoteAsn;
-use crate::route::Asn;
+use crate::route::{Asn, Role};
 use crate::service::Require;
 
 /// What a key can be set to.
@@ -110,6 +110,16 @@ impl Written for Ipv4Addr {
 
     fn understand(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+}
+
+impl Written for Role {
+    const EXPECTED: &'static str =
+        "what we are to the peer: \"customer\", \"provider\", \"peer\", \"rs-client\" or \"rs\"";
+    const WORDS: &'static [&'static str] = &["customer", "provider", "peer", "rs-client", "rs"];
+
+    fn understand(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == text)
     }
 }
 

@@ -108,7 +108,7 @@ impl Owner {
         };
         let now = Instant::now();
         Ok(Self {
-            speaker: Speaker::new(config, seed, now),
+            speaker: Speaker::new(config, host_name(), seed, now),
             config_path,
             links,
             connections: Connections::new(events),
@@ -197,8 +197,8 @@ impl Owner {
             Wake::Loaded(config) => self.finish_reload(*config, now),
             Wake::Stop => {
                 self.links.manager.tell(State::Stopping);
-                let host = nix::unistd::gethostname().unwrap_or_default();
-                let text = format!("vipcastd stopped on {}", host.to_string_lossy());
+                let host = host_name().unwrap_or_default();
+                let text = format!("vipcastd stopped on {host}");
                 self.speaker.handle(Input::Stop(text), now);
             }
         }
@@ -344,4 +344,8 @@ impl Owner {
             let _ = self.links.metrics.wanted.send(config.metrics);
         }
     }
+}
+
+fn host_name() -> Option<String> {
+    nix::unistd::gethostname().ok().map(|name| name.to_string_lossy().into_owned())
 }

@@ -4,6 +4,7 @@ mod asn;
 mod community;
 mod family;
 mod name;
+mod role;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,6 +13,7 @@ pub use asn::Asn;
 pub use community::{AnyCommunity, Community, LargeCommunity, NotACommunity};
 pub use family::Family;
 pub use name::{AdvertisementName, CheckName, PeerName, PoolName, ServiceName};
+pub use role::Role;
 
 /// What export policy says about a prefix. The path attributes that follow from the session (next
 /// hop, `AS_PATH`) are added when the UPDATE is built.

@@ -51,6 +51,8 @@ const EXPIRE: Duration = Duration::from_secs(1);
 pub struct Speaker {
     config: Config,
     random: fastrand::Rng,
+    /// This host's, for the people at the routers
+    host_name: Option<String>,
     router_id: Option<Ipv4Addr>,
     /// When the search for a router ID is repeated
     find_router_id_at: Option<Instant>,
@@ -98,12 +100,14 @@ struct CheckEntry {
 }
 
 impl Speaker {
-    /// Starts with a configuration. `seed` makes everything random reproducible.
+    /// Starts with a configuration, on the host of this name. `seed` makes everything random
+    /// reproducible.
     #[must_use]
-    pub fn new(config: Config, seed: u64, now: Instant) -> Self {
+    pub fn new(config: Config, host_name: Option<String>, seed: u64, now: Instant) -> Self {
         let mut speaker = Self {
             config,
             random: fastrand::Rng::with_seed(seed),
+            host_name,
             router_id: None,
             find_router_id_at: None,
             told_no_router_id: false,

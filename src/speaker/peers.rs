@@ -11,6 +11,7 @@ use super::{Output, Speaker};
 use crate::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
 use crate::bfd::session::Event as BfdSessionEvent;
 use crate::bgp::Serial;
+use crate::bgp::connection::Opening;
 use crate::bgp::peer::{Action, BfdVerdict, Event, Peer};
 use crate::bgp::transport::{Tcp, Transport};
 use crate::config::{self, Config};
@@ -153,7 +154,7 @@ impl Speaker {
             peer.rib_mut().release_end_of_rib();
         }
         if let Some(router_id) = self.router_id {
-            peer.start(router_id, now);
+            peer.start(self.opening(router_id), now);
         }
         let bfd = ongoing.unwrap_or_else(|| BfdLook::new(now));
         let (decision_to_wire, session_downs) = (Histogram::default(), BTreeMap::new());
@@ -198,9 +199,15 @@ impl Speaker {
     fn start_peers(&mut self, router_id: Ipv4Addr, now: Instant) {
         self.router_id = Some(router_id);
         self.find_router_id_at = None;
+        let opening = self.opening(router_id);
         for entry in self.peers.values_mut() {
-            entry.peer.start(router_id, now);
+            entry.peer.start(opening.clone(), now);
         }
+    }
+
+    /// What we say of ourselves to a peer.
+    fn opening(&self, router_id: Ipv4Addr) -> Opening {
+        Opening { host_name: self.host_name.clone(), ..Opening::new(router_id) }
     }
 
     pub(super) fn find_router_id(&mut self, now: Instant) {

@@ -13,7 +13,7 @@ use vipcast::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
 use vipcast::bfd::session::Event as BfdSessionEvent;
 use vipcast::bfd::sessions::{Config as BfdConfig, Datagram, Hops, Sessions};
 use vipcast::bgp::Serial;
-use vipcast::bgp::connection::{Config as SessionConfig, Connection, Event, RemoteAsn};
+use vipcast::bgp::connection::{Config as SessionConfig, Connection, Event, Opening, RemoteAsn};
 use vipcast::bgp::down::{ConnectError, DownReason};
 use vipcast::bgp::transport::Tcp;
 use vipcast::bgp::wire::PathAttributes;
@@ -159,7 +159,7 @@ impl World {
         };
         Self {
             now: start,
-            speaker: Speaker::new(config, 1, start),
+            speaker: Speaker::new(config, Some("host1".into()), 1, start),
             routers,
             health: BTreeMap::new(),
             links: BTreeMap::from([(1, lo), (2, eth0)]),
@@ -444,6 +444,8 @@ impl World {
             remote_asn: RemoteAsn::External,
             hold_time: Duration::from_secs(90),
             keepalive_time: None,
+            role: None,
+            restart: None,
         };
         let config = if router.asn == Asn(65100) {
             SessionConfig { remote_asn: RemoteAsn::Internal, ..config }
@@ -454,7 +456,7 @@ impl World {
             IpAddr::V4(address) => address,
             IpAddr::V6(_) => Ipv4Addr::new(10, 9, 9, 9),
         };
-        let mut connection = Connection::new(config, router_id, 3, now);
+        let mut connection = Connection::new(config, Opening::new(router_id), 3, now);
         if router.mood == Mood::Rejects {
             connection.close(DownReason::Shutdown("not today".into()));
         }

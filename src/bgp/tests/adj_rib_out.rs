@@ -15,7 +15,7 @@ use super::clock::{secs, start};
 use super::octets::{EXTERNAL, INTERNAL, Message, hosts, read};
 use super::strategies::{cases, encoding};
 use crate::bgp::adj_rib_out::{AdjRibOut, NotSendable, Target};
-use crate::bgp::wire::{AsPath, Encoding, MAX_LEN, Origin, PathAttributes, Segment, Update};
+use crate::bgp::wire::{AsPath, Encoding, Origin, PathAttributes, Refresh, Segment, Update};
 use crate::route::{Asn, Attributes, Community, Family, LargeCommunity, NextHops};
 use Family::{Ipv4Unicast, Ipv6Unicast};
 
@@ -34,7 +34,9 @@ fn next_hops(last: u8) -> NextHops {
 
 fn target(encoding: Encoding) -> Target {
     let families = Family::ALL.to_vec();
-    Target { encoding, families, local_asn: LOCAL, next_hops: next_hops(1) }
+    let enhanced_route_refresh = false;
+    let next_hops = next_hops(1);
+    Target { encoding, families, enhanced_route_refresh, local_asn: LOCAL, next_hops }
 }
 
 /// Attributes that differ by a community.
@@ -44,7 +46,7 @@ fn colour(community: u32) -> Arc<Attributes> {
 
 /// The attributes with which a peer should have a route.
 fn as_read(attributes: &Attributes, target: &Target, next_hop: IpAddr) -> PathAttributes {
-    let Encoding { four_octet_asn, internal } = target.encoding;
+    let Encoding { four_octet_asn, internal, .. } = target.encoding;
     let shown = if four_octet_asn { LOCAL } else { Asn(LOCAL.to_two_octets().into()) };
     let path = vec![shown; 1 + usize::from(attributes.prepend)];
     let segments = if internal { vec![] } else { vec![Segment::Sequence(path)] };
@@ -63,14 +65,18 @@ fn as_read(attributes: &Attributes, target: &Target, next_hop: IpAddr) -> PathAt
 #[derive(Debug, Default)]
 struct Listener {
     routes: BTreeMap<IpNet, PathAttributes>,
+    /// Of families that are being refreshed, what has not been told again
+    stale: BTreeMap<Family, BTreeSet<IpNet>>,
     ends_of_rib: Vec<Family>,
 }
 
 /// The order in which a session that nothing disturbs is told things.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Kind {
+    BeginningOfRefresh,
     Withdrawal,
     Announcement,
+    EndOfRefresh,
     EndOfRib,
 }
 
@@ -81,11 +87,27 @@ impl Listener {
         let built = rib.poll_update();
         assert_eq!(promised, built.is_some());
         let built = built?;
-        assert!(built.message.len() <= MAX_LEN);
+        assert!(built.message.len() <= encoding.max_len());
         let messages = read(&built.message, encoding);
-        let [Message::Update(update)] = &messages[..] else { panic!("{messages:?}") };
-        assert_eq!(built.decided.len(), update.announced.len() + update.withdrawn.len());
-        Some(self.apply(update))
+        let changes = match &messages[..] {
+            [Message::Update(update)] => update.announced.len() + update.withdrawn.len(),
+            _ => 0,
+        };
+        assert_eq!(built.decided.len(), changes);
+        Some(match &messages[..] {
+            [Message::Update(update)] => self.apply(update),
+            [Message::RouteRefresh(Refresh::Beginning(family))] => {
+                assert!(self.ends_of_rib.contains(family), "RFC 7313 §4.1");
+                let of_family = self.routes.keys().filter(|p| Family::of(**p) == *family);
+                self.stale.insert(*family, of_family.copied().collect());
+                Kind::BeginningOfRefresh
+            }
+            [Message::RouteRefresh(Refresh::End(family))] => {
+                assert_eq!(self.stale.remove(family), Some(BTreeSet::new()), "not told again");
+                Kind::EndOfRefresh
+            }
+            _ => panic!("{messages:?}"),
+        })
     }
 
     fn apply(&mut self, update: &Update) -> Kind {
@@ -94,6 +116,11 @@ impl Listener {
         for prefix in withdrawn {
             let had = self.routes.remove(prefix);
             assert!(had.is_some(), "{prefix} was not there to be withdrawn");
+        }
+        for prefix in announced.iter().chain(withdrawn) {
+            if let Some(stale) = self.stale.get_mut(&Family::of(*prefix)) {
+                stale.remove(prefix);
+            }
         }
         for prefix in announced {
             self.routes.insert(*prefix, attributes.clone());
@@ -316,6 +343,63 @@ fn any_number_of_refreshes_before_a_poll_is_one() {
 }
 
 #[test]
+fn a_refresh_has_a_beginning_and_an_end_where_that_was_agreed() {
+    let vips = [prefix("198.51.100.1/32"), prefix("2001:db8::1/128")];
+    let now = start();
+    let mut rib = AdjRibOut::default();
+    let mut listener = Listener::default();
+    for vip in vips {
+        rib.set(vip, Some(colour(1)), now);
+    }
+    rib.start(Target { enhanced_route_refresh: true, ..target(EXTERNAL) }, now);
+    listener.listen_to_all(&mut rib, EXTERNAL);
+    // RFC 7313 §4.1: not before End-of-RIB, until which everything is news anyway.
+    rib.refresh(Ipv4Unicast, now);
+    assert_eq!(listener.listen_to_all(&mut rib, EXTERNAL), [Kind::Announcement]);
+    rib.release_end_of_rib();
+    assert_eq!(listener.listen_to_all(&mut rib, EXTERNAL), [Kind::EndOfRib; 2]);
+    let refresh = [Kind::BeginningOfRefresh, Kind::Announcement, Kind::EndOfRefresh];
+    for _ in 0..100 {
+        rib.refresh(Ipv4Unicast, now);
+    }
+    assert_eq!(listener.listen_to_all(&mut rib, EXTERNAL), refresh);
+    // Of nothing it is told that it is nothing.
+    rib.set(vips[1], None, now);
+    listener.listen_to_all(&mut rib, EXTERNAL);
+    rib.refresh(Ipv6Unicast, now);
+    let nothing = [Kind::BeginningOfRefresh, Kind::EndOfRefresh];
+    assert_eq!(listener.listen_to_all(&mut rib, EXTERNAL), nothing);
+    // A session that ends in between takes the end along.
+    rib.refresh(Ipv4Unicast, now);
+    assert_eq!(listener.listen(&mut rib, EXTERNAL), Some(Kind::BeginningOfRefresh));
+    rib.stop();
+    assert!(!rib.has_update());
+}
+
+#[test]
+fn an_ipv6_next_hop_serves_ipv4_where_that_was_agreed() {
+    let vip = prefix("198.51.100.1/32");
+    let encoding = Encoding { extended_next_hop: true, ..EXTERNAL };
+    let only_six = NextHops { ipv4: None, ..next_hops(1) };
+    let mut rib = AdjRibOut::default();
+    let now = start();
+    rib.set(vip, Some(colour(1)), now);
+    rib.start(Target { next_hops: only_six, ..target(EXTERNAL) }, now);
+    assert_eq!(rib.not_sendable(vip), Some(NotSendable::NoNextHop(Ipv4Unicast)));
+    rib.start(Target { next_hops: only_six, ..target(encoding) }, now);
+    let mut listener = Listener::default();
+    listener.listen_to_all(&mut rib, encoding);
+    let next_hop = |listener: &Listener| listener.routes[&vip].next_hop;
+    assert_eq!(next_hop(&listener), only_six.get(Ipv6Unicast));
+    // One of its own family is better, and the other's changes are nothing to it then.
+    rib.set_next_hops(next_hops(1), now);
+    assert_eq!(listener.listen_to_all(&mut rib, encoding), [Kind::Announcement]);
+    assert_eq!(next_hop(&listener), next_hops(1).get(Ipv4Unicast));
+    rib.set_next_hops(NextHops { ipv6: next_hops(2).ipv6, ..next_hops(1) }, now);
+    assert!(!rib.has_update());
+}
+
+#[test]
 fn a_withdrawal_during_a_refresh_is_still_sent() {
     let vip = prefix("198.51.100.1/32");
     let (mut rib, mut listener, now) = session_with(&[vip]);
@@ -533,12 +617,15 @@ fn some_next_hops() -> impl Strategy<Value = NextHops> {
 
 fn some_target() -> impl Strategy<Value = Target> {
     let families = subsequence(Family::ALL.to_vec(), 1..=2);
-    (encoding(), families, some_next_hops()).prop_map(|(encoding, families, next_hops)| Target {
-        encoding,
-        families,
-        local_asn: LOCAL,
-        next_hops,
-    })
+    (encoding(), families, any::<bool>(), some_next_hops()).prop_map(
+        |(encoding, families, enhanced_route_refresh, next_hops)| Target {
+            encoding,
+            families,
+            enhanced_route_refresh,
+            local_asn: LOCAL,
+            next_hops,
+        },
+    )
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -635,7 +722,7 @@ impl World {
         let Some(target) = &self.target else { return BTreeMap::new() };
         let one = |(prefix, attributes): (&IpNet, &Arc<Attributes>)| {
             let next_hop = target.next_hop(Family::of(*prefix)).ok()?;
-            let fits = attributes.communities.len() < 100;
+            let fits = attributes.communities.len() < 100 || target.encoding.extended_message;
             fits.then(|| (*prefix, as_read(attributes, target, next_hop)))
         };
         self.wanted.iter().filter_map(one).collect()

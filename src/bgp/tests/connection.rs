@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::clock::{secs, start};
 use super::octets::{
-    EXTERNAL, INTERNAL, KEEPALIVE, Message, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE,
+    EXTERNAL, INTERNAL, KEEPALIVE, Message, NOTIFICATION, OPEN, ROUTE_REFRESH, TWO_OCTETS, UPDATE,
     capabilities, header, keepalive, mandatory, message, open, open_fields, parameters, read,
     route_refresh, router_id, update,
 };
-use crate::bgp::connection::{Config, Connection, Event, RemoteAsn, Session, State};
+use crate::bgp::connection::{Config, Connection, Event, Opening, RemoteAsn, Session, State};
 use crate::bgp::down::DownReason;
 use crate::bgp::wire::{Capabilities, Encoding, Notification, Open, Update};
-use crate::route::{Asn, Family};
+use crate::route::{Asn, Family, Role};
 
 const LOCAL: Asn = Asn(64501);
 const REMOTE: Asn = Asn(64500);
@@ -24,6 +24,8 @@ fn config() -> Config {
         remote_asn: RemoteAsn::Number(REMOTE),
         hold_time: secs(90),
         keepalive_time: None,
+        role: None,
+        restart: None,
     }
 }
 
@@ -51,7 +53,7 @@ fn outcome(connection: &mut Connection) -> Outcome {
 
 /// A connection that has come this far, with nothing left to say.
 fn connection_in(state: State, now: Instant) -> Connection {
-    let mut connection = Connection::new(config(), router_id(1), 7, now);
+    let mut connection = Connection::new(config(), Opening::new(router_id(1)), 7, now);
     let input = match state {
         State::OpenSent => vec![],
         State::OpenConfirm => peer_open(),
@@ -274,11 +276,15 @@ fn every_input_in_every_state_has_its_outcome() {
 
 #[test]
 fn a_connection_begins_with_our_open() {
-    let mut connection = Connection::new(config(), router_id(1), 7, start());
+    let mut connection = Connection::new(config(), Opening::new(router_id(1)), 7, start());
     let capabilities = Capabilities {
         multiprotocol: vec![(1, 1), (2, 1)],
         route_refresh: true,
+        extended_next_hop: true,
+        extended_message: true,
         four_octet_asn: Some(LOCAL),
+        enhanced_route_refresh: true,
+        ..Capabilities::default()
     };
     let open = Open { asn: LOCAL, hold_time: 90, router_id: router_id(1), capabilities };
     assert_eq!(outcome(&mut connection), sent(State::OpenSent, Message::Open(open)));
@@ -368,7 +374,7 @@ fn every_reason_tells_the_peer_what_it_should() {
 
 /// What this configuration and the OPEN of the peer come to.
 fn negotiated(config: Config, open: &[u8]) -> Result<Session, (String, Notification)> {
-    let mut connection = Connection::new(config, router_id(1), 7, start());
+    let mut connection = Connection::new(config, Opening::new(router_id(1)), 7, start());
     connection.poll_transmit();
     connection.handle_input(open, start());
     match connection.poll_event() {
@@ -519,7 +525,7 @@ fn two_peers_of_one_as_must_differ_in_their_router_id() {
 
 #[test]
 fn a_peer_without_four_octets_is_written_to_in_two() {
-    let two_octets = Encoding { four_octet_asn: false, internal: false };
+    let two_octets = TWO_OCTETS;
     let session = negotiated(config(), &open_with(64500, &[2, 0])).unwrap();
     assert_eq!((session.encoding, session.remote_asn), (two_octets, REMOTE));
     // A long number cannot come from such a peer: AS_TRANS is what it is known by.
@@ -537,14 +543,116 @@ fn a_peer_without_four_octets_is_written_to_in_two() {
 }
 
 #[test]
+fn what_the_peer_offers_and_we_do_is_agreed() {
+    let agreed = |capabilities: &[u8]| {
+        let session = negotiated(config(), &open_with(64500, capabilities)).unwrap();
+        let Encoding { extended_message, extended_next_hop, .. } = session.encoding;
+        (extended_message, extended_next_hop, session.enhanced_route_refresh)
+    };
+    assert_eq!(agreed(&[]), (false, false, false));
+    assert_eq!(agreed(&[6, 0]), (true, false, false));
+    assert_eq!(agreed(&[5, 6, 0, 1, 0, 1, 0, 2]), (false, true, false));
+    assert_eq!(agreed(&[70, 0]), (false, false, true));
+    // Who offers nothing agrees to nothing, whatever the peer can do.
+    let all = [&[6, 0, 70, 0, 5, 6, 0, 1, 0, 1, 0, 2][..], &capabilities(64500)].concat();
+    let opening = Opening { capabilities: false, ..Opening::new(router_id(1)) };
+    let mut connection = Connection::new(config(), opening, 7, start());
+    let open = Open {
+        asn: LOCAL,
+        hold_time: 90,
+        router_id: router_id(1),
+        capabilities: Capabilities::default(),
+    };
+    assert_eq!(outcome(&mut connection).sent, [Message::Open(open)]);
+    connection.handle_input(&open_with(64500, &all), start());
+    let session = connection.session().unwrap();
+    assert_eq!((session.encoding, session.enhanced_route_refresh), (TWO_OCTETS, false));
+    assert_eq!(session.families, [Family::Ipv4Unicast]);
+    // Nor need it take long messages, which others must (RFC 8654 §4).
+    connection.handle_input(&keepalive(), start());
+    outcome(&mut connection);
+    let long = header(5000, UPDATE);
+    connection.handle_input(&long, start());
+    let notification = Message::Notification(Notification::new(1, 2, vec![0x13, 0x88]));
+    assert_eq!(outcome(&mut connection).sent, [notification]);
+    let mut connection = connection_in(State::Established, start());
+    connection.handle_input(&long, start());
+    assert_eq!(outcome(&mut connection).sent, []);
+}
+
+#[test]
+fn the_roles_of_both_must_go_together_where_both_have_one() {
+    let with = |role| Config { role: Some(role), ..config() };
+    for (role, theirs) in [
+        (Role::Provider, 3),
+        (Role::Customer, 0),
+        (Role::RouteServer, 2),
+        (Role::RouteServerClient, 1),
+        (Role::Peer, 4),
+    ] {
+        for number in 0..6 {
+            let answer = negotiated(with(role), &open_with(64500, &[9, 1, number]));
+            assert_eq!(answer.is_ok(), number == theirs, "{role} and {number}");
+            assert!(negotiated(config(), &open_with(64500, &[9, 1, number])).is_ok());
+        }
+        let session = negotiated(with(role), &open_with(64500, &[])).unwrap();
+        // RFC 9234 §5: what goes to customers, peers and clients must go no further up.
+        let marks = matches!(role, Role::Provider | Role::RouteServer | Role::Peer);
+        assert_eq!(session.encoding.only_to_customer, marks.then_some(LOCAL), "{role}");
+        let twice = [9, 1, theirs, 9, 1, theirs];
+        assert!(negotiated(with(role), &open_with(64500, &twice)).is_ok());
+    }
+    let refused = |text: &str| Err((text.to_owned(), Notification::new(2, 11, vec![])));
+    assert_eq!(
+        negotiated(with(Role::Customer), &open_with(64500, &[9, 1, 3])),
+        refused(
+            "our role is \"customer\", so the peer's must be \"provider\"; it says \"customer\""
+        )
+    );
+    assert_eq!(
+        negotiated(with(Role::Customer), &open_with(64500, &[9, 1, 0, 9, 1, 9])),
+        refused(
+            "our role is \"customer\", so the peer's must be \"provider\"; it says \"provider\" and \
+             role 9"
+        )
+    );
+}
+
+#[test]
+fn a_refresh_that_is_none_ends_the_session() {
+    let enhanced = [&capabilities(REMOTE.0)[..], &[70, 0]].concat();
+    for (offer, body, notification) in [
+        (&capabilities(REMOTE.0), &[0, 1, 1][..], Notification::new(1, 2, vec![0, 22])),
+        (&enhanced, &[0, 1, 1], Notification::new(7, 1, message(ROUTE_REFRESH, &[0, 1, 1]))),
+    ] {
+        let mut connection = connection_in(State::OpenSent, start());
+        connection.handle_input(&[open_with(64500, offer), keepalive()].concat(), start());
+        outcome(&mut connection);
+        connection.handle_input(&message(ROUTE_REFRESH, body), start());
+        assert_eq!(outcome(&mut connection).sent, [Message::Notification(notification)]);
+    }
+    // What says that a refresh begins or ends asks for nothing.
+    let mut connection = connection_in(State::OpenSent, start());
+    connection.handle_input(&[open_with(64500, &enhanced), keepalive()].concat(), start());
+    outcome(&mut connection);
+    for subtype in 1..4 {
+        connection.handle_input(&message(ROUTE_REFRESH, &[0, 1, subtype, 1]), start());
+        assert_eq!(outcome(&mut connection).events, []);
+    }
+}
+
+#[test]
 fn what_was_agreed_can_be_seen_whole() {
     let expected = Session {
         hold_time: secs(30),
         keepalive_time: secs(10),
         families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast],
         encoding: EXTERNAL,
+        enhanced_route_refresh: false,
+        graceful_restart: None,
         remote_asn: REMOTE,
         remote_router_id: router_id(2),
+        remote_host_name: None,
     };
     assert_eq!(negotiated(config(), &peer_open()), Ok(expected.clone()));
     let config = Config { remote_asn: RemoteAsn::Internal, ..config() };
@@ -556,7 +664,7 @@ fn what_was_agreed_can_be_seen_whole() {
 fn session(ours: u64, theirs: u16) -> (Connection, Instant) {
     let now = start();
     let config = Config { hold_time: secs(ours), ..config() };
-    let mut connection = Connection::new(config, router_id(1), 7, now);
+    let mut connection = Connection::new(config, Opening::new(router_id(1)), 7, now);
     let open = open(REMOTE.0, theirs, [10, 0, 0, 2]);
     connection.handle_input(&[open, keepalive()].concat(), now);
     assert_eq!(outcome(&mut connection).state, State::Established);
@@ -680,7 +788,7 @@ fn a_peer_without_an_open_is_waited_for_as_long_as_the_hold_time_or_four_minutes
     for (ours, patience) in [(90, 90), (3, 3), (0, 240)] {
         let now = start();
         let config = Config { hold_time: secs(ours), ..config() };
-        let mut connection = Connection::new(config, router_id(1), 7, now);
+        let mut connection = Connection::new(config, Opening::new(router_id(1)), 7, now);
         connection.poll_transmit();
         assert_eq!(connection.poll_timeout(), Some(now + secs(patience)));
         connection.handle_timeout(now + secs(patience));
@@ -694,7 +802,7 @@ fn a_peer_that_falls_silent_after_its_open_is_given_up_even_without_a_hold_time(
     for (ours, theirs, patience) in [(90, 30, 30), (90, 0, 90), (0, 90, 240), (0, 0, 240)] {
         let now = start();
         let config = Config { hold_time: secs(ours), ..config() };
-        let mut connection = Connection::new(config, router_id(1), 7, now);
+        let mut connection = Connection::new(config, Opening::new(router_id(1)), 7, now);
         connection.handle_input(&open(REMOTE.0, theirs, [10, 0, 0, 2]), now);
         assert_eq!(outcome(&mut connection).state, State::OpenConfirm);
         let end = now + secs(patience);
@@ -725,8 +833,8 @@ fn both_ends_of_a_session_keep_it_up_for_a_day() {
     let remote_asn = RemoteAsn::Number(LOCAL);
     let other = Config { local_asn: REMOTE, remote_asn, hold_time: secs(20), ..config() };
     let mut ends = [
-        Connection::new(config(), router_id(1), 1, begin),
-        Connection::new(other, router_id(2), 2, begin),
+        Connection::new(config(), Opening::new(router_id(1)), 1, begin),
+        Connection::new(other, Opening::new(router_id(2)), 2, begin),
     ];
     let mut now = begin;
     let mut events: Vec<Event> = Vec::new();

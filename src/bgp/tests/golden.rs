@@ -5,16 +5,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::octets::{EXTERNAL, INTERNAL, Message, hex, read};
+use super::octets::{EXTERNAL, INTERNAL, Message, TWO_OCTETS, hex, read};
 use crate::bgp::wire::{Announcement, keepalive};
 use crate::bgp::wire::{
-    AsPath, Capabilities, Encoding, Notification, Open, Origin, PathAttributes, Segment, Update,
-    announce, end_of_rib, withdraw,
+    AsPath, Capabilities, Encoding, GracefulRestart, Notification, Open, Origin, PathAttributes,
+    Refresh, Segment, Update, announce, end_of_rib, withdraw,
 };
 use crate::route::{Asn, Attributes, Community, Family, LargeCommunity};
 use Family::{Ipv4Unicast, Ipv6Unicast};
-
-const TWO_OCTETS: Encoding = Encoding { four_octet_asn: false, internal: false };
 
 /// The messages in a file, each as it was sent: a name, then lines of octets that are indented.
 fn messages(file: &str) -> Vec<Vec<u8>> {
@@ -77,6 +75,45 @@ fn both_families(asn: u32) -> Capabilities {
         multiprotocol: vec![(1, 1), (2, 1)],
         route_refresh: true,
         four_octet_asn: Some(Asn(asn)),
+        ..Capabilities::default()
+    }
+}
+
+/// A peer that keeps our routes when we restart, and has none to be kept (RFC 4724 §3).
+fn helper() -> GracefulRestart {
+    GracefulRestart { time: 120, ..GracefulRestart::default() }
+}
+
+/// What BIRD offers.
+fn bird(asn: u32) -> Capabilities {
+    Capabilities {
+        graceful_restart: Some(helper()),
+        enhanced_route_refresh: true,
+        ..both_families(asn)
+    }
+}
+
+/// What FRR offers.
+fn frr(asn: u32) -> Capabilities {
+    let restart = GracefulRestart { restarted: true, notification: true, ..helper() };
+    Capabilities {
+        extended_message: true,
+        graceful_restart: Some(restart),
+        enhanced_route_refresh: true,
+        long_lived: Family::ALL.map(|family| (family, (true, 0))).into(),
+        host_name: Some("frr".into()),
+        ..both_families(asn)
+    }
+}
+
+/// What GoBGP offers.
+fn gobgp(asn: u32) -> Capabilities {
+    let families = Family::ALL.map(|family| (family, false)).into();
+    Capabilities {
+        extended_next_hop: true,
+        graceful_restart: Some(GracefulRestart { families, ..helper() }),
+        host_name: Some("vm".into()),
+        ..both_families(asn)
     }
 }
 
@@ -104,7 +141,7 @@ fn bird_to_an_external_peer() {
     assert_eq!(
         decoded(include_str!("golden/bird-external.txt"), EXTERNAL),
         [
-            opened(64512, 90, 1, both_families(64512)),
+            opened(64512, 90, 1, bird(64512)),
             Message::Keepalive,
             announced(&["0.0.0.0/0"], attributes(&[64512], "192.0.2.1")),
             announced(&["198.51.100.2/32", "198.51.100.1/32"], of_bird(&[64512])),
@@ -113,11 +150,11 @@ fn bird_to_an_external_peer() {
             ended(Ipv6Unicast),
             withdrawn(&["0.0.0.0/0", "198.51.100.2/32", "198.51.100.1/32"]),
             withdrawn(&six_prefixes),
-            // The beginning and the end of a refresh (RFC 7313), which we would not be sent
-            Message::RouteRefresh(Some(Ipv4Unicast)),
-            Message::RouteRefresh(Some(Ipv4Unicast)),
-            Message::RouteRefresh(Some(Ipv4Unicast)),
-            Message::RouteRefresh(Some(Ipv6Unicast)),
+            // What it says of the refresh that it was asked for, and then asks for itself
+            Message::RouteRefresh(Refresh::Beginning(Ipv4Unicast)),
+            Message::RouteRefresh(Refresh::End(Ipv4Unicast)),
+            Message::RouteRefresh(Refresh::Request(Ipv4Unicast)),
+            Message::RouteRefresh(Refresh::Request(Ipv6Unicast)),
             shutdown("new cables, back at 14:00 – Zoë"),
         ]
     );
@@ -134,7 +171,7 @@ fn bird_to_an_internal_peer() {
     assert_eq!(
         decoded(include_str!("golden/bird-internal.txt"), INTERNAL),
         [
-            opened(64513, 240, 1, both_families(64513)),
+            opened(64513, 240, 1, bird(64513)),
             Message::Keepalive,
             announced(&["0.0.0.0/0"], internal(attributes(&[], "192.0.2.1"))),
             announced(&["198.51.100.2/32", "198.51.100.1/32"], four),
@@ -147,7 +184,7 @@ fn bird_to_an_internal_peer() {
 
 #[test]
 fn bird_to_a_peer_without_four_octet_as_numbers() {
-    let only_ipv4 = Capabilities { multiprotocol: vec![(1, 1)], ..both_families(4_200_000_001) };
+    let only_ipv4 = Capabilities { multiprotocol: vec![(1, 1)], ..bird(4_200_000_001) };
     assert_eq!(
         decoded(include_str!("golden/bird-two-octets.txt"), TWO_OCTETS),
         [
@@ -176,16 +213,16 @@ fn frr_to_an_external_peer() {
     assert_eq!(
         decoded(include_str!("golden/frr-external.txt"), EXTERNAL),
         [
-            opened(asn, 180, 2, both_families(asn)),
+            opened(asn, 180, 2, frr(asn)),
             Message::Keepalive,
             announced(&["0.0.0.0/0"], attributes(&[asn, 64512], "192.0.2.2")),
             ended(Ipv6Unicast),
             announced(&echoed, from_bird),
             ended(Ipv4Unicast),
             withdrawn(&["0.0.0.0/0", "198.51.100.2/32", "198.51.100.1/32"]),
-            Message::RouteRefresh(Some(Ipv4Unicast)),
-            Message::RouteRefresh(Some(Ipv4Unicast)),
-            Message::RouteRefresh(Some(Ipv6Unicast)),
+            Message::RouteRefresh(Refresh::Request(Ipv4Unicast)),
+            Message::RouteRefresh(Refresh::Beginning(Ipv4Unicast)),
+            Message::RouteRefresh(Refresh::Beginning(Ipv6Unicast)),
             announced(
                 &["2001:db8:2::1/128"],
                 PathAttributes { med: Some(0), ..attributes(&[asn], "2001:db8::2") }
@@ -199,8 +236,8 @@ fn frr_to_an_external_peer() {
                 }
             ),
             announced(&["203.0.113.1/32"], ours),
-            Message::RouteRefresh(Some(Ipv4Unicast)),
-            Message::RouteRefresh(Some(Ipv6Unicast)),
+            Message::RouteRefresh(Refresh::End(Ipv4Unicast)),
+            Message::RouteRefresh(Refresh::End(Ipv6Unicast)),
             withdrawn(&["203.0.113.1/32"]),
             withdrawn(&["2001:db8:2::1/128"]),
             shutdown("planned work"),
@@ -241,7 +278,7 @@ fn gobgp_to_an_internal_peer() {
     assert_eq!(
         decoded(include_str!("golden/gobgp-internal.txt"), INTERNAL),
         [
-            opened(64513, 90, 2, both_families(64513)),
+            opened(64513, 90, 2, gobgp(64513)),
             Message::Keepalive,
             ended(Ipv4Unicast),
             ended(Ipv6Unicast),
@@ -275,8 +312,8 @@ fn what_we_write_is_what_gobgp_writes_octet_by_octet() {
         end_of_rib(Ipv4Unicast),
         end_of_rib(Ipv6Unicast),
         announce(announcement, &prefixes(&["203.0.113.9/32"]), INTERNAL).0,
-        withdraw(Ipv4Unicast, &prefixes(&["203.0.113.9/32"])).0,
-        withdraw(Ipv6Unicast, &prefixes(&["2001:db8:9::9/128"])).0,
+        withdraw(Ipv4Unicast, &prefixes(&["203.0.113.9/32"]), INTERNAL).0,
+        withdraw(Ipv6Unicast, &prefixes(&["2001:db8:9::9/128"]), INTERNAL).0,
         Notification::administrative_shutdown("moving racks").encode(),
     ];
     for message in ours {

@@ -13,7 +13,7 @@ use super::octets::{hosts, keepalive, open, router_id};
 use super::scene::{self, LOCAL, REMOTE, RETRY, local, next_hops, refused};
 use super::strategies::cases;
 use crate::bgp::Serial;
-use crate::bgp::connection::{self, RemoteAsn};
+use crate::bgp::connection::{self, Opening, RemoteAsn};
 use crate::bgp::down::DownReason;
 use crate::bgp::peer::{Action, BfdVerdict, Config, Event, Peer, State};
 use crate::bgp::wire::Notification;
@@ -63,6 +63,8 @@ fn config(local_asn: Asn, hold_time: u64) -> Config {
         remote_asn: RemoteAsn::External,
         hold_time: secs(hold_time),
         keepalive_time: None,
+        role: None,
+        restart: None,
     };
     Config { session, ..scene::config() }
 }
@@ -198,9 +200,9 @@ impl Network {
     }
 
     fn start(&mut self, router_ids: [u8; 2], offset: Duration) {
-        self.peers[0].start(router_id(router_ids[0]), self.now);
+        self.peers[0].start(Opening::new(router_id(router_ids[0])), self.now);
         self.run(offset);
-        self.peers[1].start(router_id(router_ids[1]), self.now);
+        self.peers[1].start(Opening::new(router_id(router_ids[1])), self.now);
     }
 }
 
@@ -301,7 +303,7 @@ fn a_peer_that_is_stopped_and_started_again_is_back_in_a_moment() {
     let told = Notification::administrative_shutdown("new kernel");
     let (_, event) = &network.events[0][1];
     assert_eq!(*event, Event::Down(DownReason::NotificationReceived(told)));
-    network.peers[1].start(router_id(2), network.now);
+    network.peers[1].start(Opening::new(router_id(2)), network.now);
     network.run(secs(1));
     network.assert_one_session();
 }
@@ -392,7 +394,7 @@ impl Driver {
         match *step {
             Step::Start => {
                 if !self.started {
-                    self.peer.start(router_id(1), now);
+                    self.peer.start(Opening::new(router_id(1)), now);
                 }
                 self.started = true;
             }

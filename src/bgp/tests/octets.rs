@@ -3,7 +3,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::bgp::wire::{self, Encoding, MessageType, Notification, Open, Update};
+use crate::bgp::wire::{
+    self, Encoding, MAX_EXTENDED_LEN, MessageType, Notification, Open, Refresh, Update,
+};
 use crate::route::Family;
 
 pub(super) const OPEN: u8 = 1;
@@ -19,8 +21,16 @@ pub(super) const NON_TRANSITIVE: u8 = 0x80;
 pub(super) const EXTENDED: u8 = 0x10;
 
 /// What most sessions agree on: four-octet AS numbers with a peer in another AS.
-pub(super) const EXTERNAL: Encoding = Encoding { four_octet_asn: true, internal: false };
-pub(super) const INTERNAL: Encoding = Encoding { four_octet_asn: true, internal: true };
+pub(super) const EXTERNAL: Encoding = Encoding { four_octet_asn: true, ..TWO_OCTETS };
+pub(super) const INTERNAL: Encoding = Encoding { internal: true, ..EXTERNAL };
+/// What the oldest peers agree to.
+pub(super) const TWO_OCTETS: Encoding = Encoding {
+    four_octet_asn: false,
+    internal: false,
+    extended_message: false,
+    extended_next_hop: false,
+    only_to_customer: None,
+};
 
 /// A header with these fields, whatever follows it.
 pub(super) fn header(length: u16, kind: u8) -> Vec<u8> {
@@ -98,15 +108,16 @@ pub(super) enum Message {
     Update(Update),
     Notification(Notification),
     Keepalive,
-    RouteRefresh(Option<Family>),
+    RouteRefresh(Refresh),
 }
 
 /// Everything in a stream of whole, valid messages.
 pub(super) fn read(mut stream: &[u8], encoding: Encoding) -> Vec<Message> {
     let mut messages = Vec::new();
     while !stream.is_empty() {
-        let (frame, length) =
-            wire::split(stream).expect("a valid header").expect("a whole message");
+        let (frame, length) = wire::split(stream, MAX_EXTENDED_LEN)
+            .expect("a valid header")
+            .expect("a whole message");
         messages.push(match frame.kind {
             MessageType::Open => Message::Open(Open::decode(frame.body).expect("a valid OPEN")),
             MessageType::Update => {
@@ -117,7 +128,7 @@ pub(super) fn read(mut stream: &[u8], encoding: Encoding) -> Vec<Message> {
             }
             MessageType::Keepalive => Message::Keepalive,
             MessageType::RouteRefresh => {
-                Message::RouteRefresh(wire::decode_route_refresh(frame.body))
+                Message::RouteRefresh(Refresh::decode(frame.body, true).expect("four octets"))
             }
         });
         stream = &stream[length..];

@@ -4,10 +4,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bgpkit_parser::models::capabilities::BgpCapabilityType;
 use bgpkit_parser::models::{
-    AsPath as BgpkitPath, AsPathSegment, AsnLength, AttributeValue, BgpMessage as Bgpkit,
+    Afi, AsPath as BgpkitPath, AsPathSegment, AsnLength, AttributeValue, BgpMessage as Bgpkit,
     BgpUpdateMessage as BgpkitUpdate, CapabilityValue, Community as BgpkitCommunity, ParamValue,
+    Safi,
 };
 use bgpkit_parser::parser::bgp::parse_bgp_message;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -30,11 +30,11 @@ use proptest::{prop_oneof, proptest};
 use super::clock::{secs, start};
 use super::octets::{EXTERNAL, hosts, router_id};
 use super::strategies::{asn, attributes, cases, encoding};
-use crate::bgp::connection::{Config, Connection, RemoteAsn};
+use crate::bgp::connection::{Config, Connection, Opening, RemoteAsn, Restart};
 use crate::bgp::wire::{
     Announcement, Encoding, Notification, announce, end_of_rib, keepalive, withdraw,
 };
-use crate::route::{Asn, Attributes, Family};
+use crate::route::{Asn, Attributes, Family, Role};
 
 /// What NetGauze reads, once it has written it back as it was.
 fn netgauze(octets: &[u8], four_octet_asn: bool) -> Netgauze {
@@ -66,6 +66,7 @@ struct Said {
     local_pref: Option<u32>,
     communities: Vec<u32>,
     large_communities: Vec<[u32; 3]>,
+    only_to_customer: Option<u32>,
 }
 
 /// What we meant to say.
@@ -86,6 +87,7 @@ fn meant(announcement: Announcement<'_>, prefixes: &[IpNet], encoding: Encoding)
         local_pref: encoding.internal.then(|| attributes.local_pref.unwrap_or(100)),
         communities: attributes.communities.iter().map(|community| community.0).collect(),
         large_communities: large.map(|c| [c.global, c.local1, c.local2]).collect(),
+        only_to_customer: encoding.only_to_customer.map(|asn| asn.0),
     }
 }
 
@@ -128,6 +130,7 @@ fn said_by_netgauze(message: &Netgauze) -> Said {
                 said.announced.extend(six(nlri));
             }
             Value::MpUnreach(MpUnreach::Ipv6Unicast { nlri }) => said.withdrawn.extend(six(nlri)),
+            Value::OnlyToCustomer(asn) => said.only_to_customer = Some(asn.asn()),
             other => panic!("{other:?}"),
         }
     }
@@ -168,6 +171,7 @@ fn said_by_bgpkit(message: &Bgpkit) -> Said {
                 said.announced.extend(prefixes(&nlri.prefixes));
             }
             Value::MpUnreachNlri(nlri) => said.withdrawn.extend(prefixes(&nlri.prefixes)),
+            Value::OnlyToCustomer(asn) => said.only_to_customer = Some(asn.into()),
             other => panic!("{other:?}"),
         }
     }
@@ -229,6 +233,8 @@ proptest! {
         attributes in attributes(),
         encoding in encoding(),
     ) {
+        // Neither knows of longer ones.
+        let encoding = Encoding { extended_message: false, ..encoding };
         let announcement =
             Announcement { family, next_hop, as_path: &as_path, attributes: &attributes };
         let (octets, count) = announce(announcement, &prefixes, encoding);
@@ -240,7 +246,7 @@ proptest! {
 
     #[test]
     fn both_read_in_our_withdrawals_what_we_meant((family, prefixes, _) in vips()) {
-        let (octets, count) = withdraw(family, &prefixes);
+        let (octets, count) = withdraw(family, &prefixes, EXTERNAL);
         let meant = Said { withdrawn: prefixes[..count].to_vec(), ..Said::default() };
         assert_eq!(said_by_netgauze(&netgauze(&octets, true)), meant);
         assert_eq!(said_by_bgpkit(&bgpkit(&octets, true)), meant);
@@ -296,8 +302,12 @@ fn our_open(local_asn: u32) -> Vec<u8> {
         remote_asn: RemoteAsn::External,
         hold_time: secs(90),
         keepalive_time: None,
+        // The only number of which both have the same name as RFC 9234.
+        role: Some(Role::Provider),
+        restart: Some(Restart { time: secs(30), long_lived: secs(3600) }),
     };
-    Connection::new(config, router_id(1), 1, start()).poll_transmit()
+    let opening = Opening { host_name: Some("host1".into()), ..Opening::new(router_id(1)) };
+    Connection::new(config, opening, 1, start()).poll_transmit()
 }
 
 #[test]
@@ -320,8 +330,34 @@ fn netgauze_reads_our_open() {
             }
         }
         assert_eq!(families, [(1, 1), (2, 1)]);
-        let four_octets = format!("FourOctetAs(FourOctetAsCapability {{ asn4: {asn} }})");
-        assert_eq!(rest, ["RouteRefresh", &four_octets]);
+        let family = |name: &str| format!("{{ forwarding_state: true, address_type: {name} }}");
+        let restart = ["Ipv4Unicast", "Ipv6Unicast"]
+            .map(|name| format!("GracefulRestartAddressFamily {}", family(name)))
+            .join(", ");
+        let stale = ["Ipv4Unicast", "Ipv6Unicast"]
+            .map(|name| family(name).replace(" }", ", stale_time: 3600 }"))
+            .map(|fields| format!("LongLivedGracefulRestartAddressFamily {fields}"))
+            .join(", ");
+        let expected = [
+            "RouteRefresh".into(),
+            "ExtendedNextHopEncoding(ExtendedNextHopEncodingCapability { encodings: \
+             [ExtendedNextHopEncoding { address_type: Ipv4Unicast, next_hop_afi: IPv6 }] })"
+                .into(),
+            "ExtendedMessage".into(),
+            "EnhancedRouteRefresh".into(),
+            "BgpRole(BgpRoleCapability { role: Provider })".into(),
+            format!(
+                "GracefulRestartCapability(GracefulRestartCapability {{ restart: false, \
+                 graceful_notification: true, time: 30, address_families: [{restart}] }})"
+            ),
+            format!("FourOctetAs(FourOctetAsCapability {{ asn4: {asn} }})"),
+            format!(
+                "LongLivedGracefulRestart(LongLivedGracefulRestartCapability {{ \
+                 address_families: [{stale}] }})"
+            ),
+            "Fqdn(FqdnCapability { hostname: \"host1\", domain_name: \"\" })".into(),
+        ];
+        assert_eq!(rest, expected);
     }
 }
 
@@ -335,19 +371,30 @@ fn bgpkit_reads_our_open() {
         let ParamValue::Capacities(capabilities) = &parameter.param_value else {
             panic!("{parameter:?}")
         };
-        let mut families = Vec::new();
+        let (mut families, mut others) = (Vec::new(), Vec::new());
         for capability in capabilities {
             match &capability.value {
                 CapabilityValue::MultiprotocolExtensions(family) => {
                     families.push((u16::from(family.afi), u8::from(family.safi)));
                 }
                 CapabilityValue::FourOctetAs(number) => assert_eq!(number.asn, asn),
-                _ => {
-                    assert_eq!(capability.ty, BgpCapabilityType::ROUTE_REFRESH_CAPABILITY_FOR_BGP_4)
+                CapabilityValue::ExtendedNextHop(all) => {
+                    assert!(all.supports(Afi::Ipv4, Safi::Unicast, Afi::Ipv6));
                 }
+                CapabilityValue::BgpRole(role) => {
+                    assert_eq!(format!("{:?}", role.role), "Provider")
+                }
+                CapabilityValue::GracefulRestart(restart) => {
+                    assert_eq!((restart.restart_state, restart.restart_time), (false, 30));
+                    let kept = restart.address_families.iter();
+                    assert!(kept.map(|family| family.forwarding_state).eq([true; 2]));
+                }
+                _ => others.push(u8::from(capability.ty)),
             }
         }
-        assert_eq!((parameter.param_type, capabilities.len()), (2, 4));
+        // Route refresh, extended message, enhanced route refresh, long-lived, FQDN
+        assert_eq!(others, [2, 6, 70, 71, 73]);
+        assert_eq!((parameter.param_type, capabilities.len()), (2, 11));
         assert_eq!(families, [(1, 1), (2, 1)]);
     }
 }

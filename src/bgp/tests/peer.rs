@@ -12,10 +12,10 @@ use super::scene::{
     session,
 };
 use crate::bgp::Serial;
-use crate::bgp::connection::{self, RemoteAsn};
+use crate::bgp::connection::{self, Opening, RemoteAsn};
 use crate::bgp::down::DownReason;
 use crate::bgp::peer::{Action, BfdVerdict, Config, Counters, Event, State};
-use crate::bgp::wire::{Notification, Update};
+use crate::bgp::wire::{Capabilities, Notification, Update};
 use crate::route::{Attributes, Family, NextHops};
 
 const COLLISION: u8 = 7;
@@ -300,6 +300,42 @@ mod attempts {
         }
     }
 
+    /// RFC 5492 §3
+    #[test]
+    fn a_peer_that_knows_no_capabilities_gets_an_open_without_them() {
+        let mut scene = Scene::started(config());
+        let offers = |scene: &mut Scene| {
+            let (_, serial) = scene.next_attempt();
+            scene.connect(serial);
+            let said = scene.say();
+            let [(_, Message::Open(open))] = &said[..] else { panic!("{said:?}") };
+            (serial, open.capabilities != Capabilities::default())
+        };
+        let refuses = Notification::new(2, 4, vec![]).encode();
+        // As long as it refuses either it is tried with and without.
+        for expected in [true, false, true, false] {
+            let (serial, offered) = offers(&mut scene);
+            assert_eq!(offered, expected);
+            scene.hear(serial, &refuses);
+        }
+        // Any other refusal is not about them.
+        for _ in 0..2 {
+            let (serial, offered) = offers(&mut scene);
+            assert!(offered);
+            scene.hear(serial, &Notification::new(2, 2, vec![]).encode());
+        }
+        // A session without is one, and after it the next is the same.
+        let (serial, _) = offers(&mut scene);
+        scene.hear(serial, &refuses);
+        for _ in 0..2 {
+            let (serial, offered) = offers(&mut scene);
+            assert!(!offered);
+            scene.hear(serial, &[open_of(2), keepalive()].concat());
+            assert_eq!(scene.peer.session().unwrap().0.families, [Family::Ipv4Unicast]);
+            scene.hear(serial, &Notification::cease(4).encode());
+        }
+    }
+
     #[test]
     fn a_longer_connect_retry_time_is_the_bound_itself() {
         let minute = secs(60);
@@ -425,7 +461,7 @@ mod attempts {
     fn dropped_with_open(_: &mut Scene, serial: Serial) -> Action {
         let mut connection = connection::Connection::new(
             config().session,
-            router_id(1),
+            Opening::new(router_id(1)),
             0,
             super::super::clock::start(),
         );
@@ -708,7 +744,7 @@ mod stopping {
         stop(&mut scene);
         scene.actions();
         scene.events();
-        scene.peer.start(router_id(3), scene.now);
+        scene.peer.start(Opening::new(router_id(3)), scene.now);
         let serial = scene.attempt();
         assert_ne!(serial, old);
         scene.connect(serial);
@@ -946,7 +982,7 @@ mod looks {
     fn the_state_is_that_of_the_better_connection() {
         let mut scene = Scene::new(config());
         assert_eq!(scene.peer.state(), State::Idle);
-        scene.peer.start(router_id(1), scene.now);
+        scene.peer.start(Opening::new(router_id(1)), scene.now);
         assert_eq!(scene.peer.state(), State::Connect);
         let serial = scene.attempt();
         scene.peer.handle_connect_failed(serial, refused(), scene.now);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use proptest::collection::{btree_set, vec};
+use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any};
 use proptest::sample::Index;
 use proptest::strategy::ValueTree;
@@ -15,11 +15,13 @@ use super::clock::{secs, start};
 use super::octets::{EXTERNAL, keepalive, open, router_id};
 use super::strategies::{
     any_message, asn, attributes, cases, encoding, family, mutated, next_hop, prefix,
+    some_capabilities,
 };
-use crate::bgp::connection::{Config, Connection, Event, RemoteAsn, State};
+use crate::bgp::connection::{Config, Connection, Event, Opening, RemoteAsn, State};
 use crate::bgp::wire::{
-    self, Action, Announcement, AsPath, Capabilities, Encoding, MAX_LEN, MessageType, Notification,
-    Open, Origin, PathAttributes, Segment, Update, announce, withdraw,
+    self, Action, Announcement, AsPath, Capabilities, Encoding, MAX_EXTENDED_LEN, MAX_LEN,
+    MessageType, Notification, Open, Origin, PathAttributes, Refresh, Segment, Update, announce,
+    withdraw,
 };
 use crate::route::{Asn, Attributes, Family};
 
@@ -44,8 +46,8 @@ fn as_read(announcement: Announcement<'_>, encoding: Encoding) -> PathAttributes
 
 /// Reads one message that we wrote.
 fn read(octets: &[u8], encoding: Encoding) -> Update {
-    assert!(octets.len() <= MAX_LEN);
-    let (frame, length) = wire::split(octets).unwrap().unwrap();
+    assert!(octets.len() <= encoding.max_len());
+    let (frame, length) = wire::split(octets, MAX_EXTENDED_LEN).unwrap().unwrap();
     assert_eq!((frame.kind, length), (MessageType::Update, octets.len()));
     Update::decode(frame.body, encoding).unwrap()
 }
@@ -86,14 +88,15 @@ proptest! {
     #[test]
     fn what_is_withdrawn_is_what_is_read(
         prefixes in family().prop_flat_map(|family| vec(prefix(family), 1..3000)),
+        encoding in encoding(),
     ) {
         let family = Family::of(prefixes[0]);
         let mut rest = &prefixes[..];
         while !rest.is_empty() {
-            let (octets, count) = withdraw(family, rest);
+            let (octets, count) = withdraw(family, rest, encoding);
             let withdrawn = rest[..count].to_vec();
             prop_assert!(count > 0);
-            prop_assert_eq!(read(&octets, EXTERNAL), Update { withdrawn, ..Update::default() });
+            prop_assert_eq!(read(&octets, encoding), Update { withdrawn, ..Update::default() });
             rest = &rest[count..];
         }
     }
@@ -118,8 +121,7 @@ proptest! {
         asn in asn(),
         hold_time in any::<u16>().prop_filter("no hold time", |time| !matches!(time, 1 | 2)),
         router_id in 1..=u32::MAX,
-        multiprotocol in btree_set(any::<(u16, u8)>(), 0..20),
-        route_refresh in any::<bool>(),
+        capabilities in some_capabilities(),
         four_octets in any::<bool>(),
     ) {
         let two_octets = Asn(asn.to_two_octets().into());
@@ -128,9 +130,8 @@ proptest! {
             hold_time,
             router_id: Ipv4Addr::from(router_id),
             capabilities: Capabilities {
-                multiprotocol: multiprotocol.into_iter().collect(),
-                route_refresh,
                 four_octet_asn: four_octets.then_some(asn),
+                ..capabilities
             },
         };
         prop_assert_eq!(Open::decode(&open.encode()[wire::HEADER_LEN..]), Ok(open));
@@ -185,7 +186,7 @@ proptest! {
         prop_assert!(downs == 0 || matches!(events.last(), Some(Event::Down(_))));
         let mut kinds = Vec::new();
         let mut rest = &output[..];
-        while let Ok(Some((frame, length))) = wire::split(rest) {
+        while let Ok(Some((frame, length))) = wire::split(rest, MAX_EXTENDED_LEN) {
             kinds.push(frame.kind);
             rest = &rest[length..];
         }
@@ -198,16 +199,16 @@ proptest! {
 
 /// Decodes octets as everything, and holds what was read to what every reading must be.
 fn decode_in_every_way(octets: &[u8]) {
-    let _ = wire::split(octets).map_err(|error| (error.to_string(), error.notification()));
+    let _ = wire::split(octets, MAX_LEN).map_err(|error| (error.to_string(), error.notification()));
     let _ = Open::decode(octets).map_err(|error| (error.to_string(), error.notification()));
-    let _ = wire::decode_route_refresh(octets);
+    let _ = [false, true].map(|enhanced| Refresh::decode(octets, enhanced));
     let _ = Notification::decode(octets).map(|notification| notification.to_string());
-    for four_octet_asn in [false, true] {
-        for internal in [false, true] {
-            match Update::decode(octets, Encoding { four_octet_asn, internal }) {
-                Err(error) => assert_eq!(error.notification().code, Notification::UPDATE_ERROR),
-                Ok(update) => check(&update),
-            }
+    for bits in 0..8 {
+        let [four_octet_asn, internal, extended_next_hop] = [1, 2, 4].map(|bit| bits & bit != 0);
+        let encoding = Encoding { four_octet_asn, internal, extended_next_hop, ..EXTERNAL };
+        match Update::decode(octets, encoding) {
+            Err(error) => assert_eq!(error.notification().code, Notification::UPDATE_ERROR),
+            Ok(update) => check(&update),
         }
     }
 }
@@ -245,9 +246,11 @@ fn outcome(pieces: &[&[u8]]) -> (State, Vec<Event>, Vec<u8>) {
         remote_asn: RemoteAsn::External,
         hold_time: secs(90),
         keepalive_time: None,
+        role: None,
+        restart: None,
     };
     let now = start();
-    let mut connection = Connection::new(config, router_id(1), 7, now);
+    let mut connection = Connection::new(config, Opening::new(router_id(1)), 7, now);
     let (mut events, mut output) = (Vec::new(), connection.poll_transmit());
     for piece in pieces {
         connection.handle_input(piece, now);

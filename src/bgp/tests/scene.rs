@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::clock::{secs, start};
 use super::octets::{EXTERNAL, Message, keepalive, open, read, router_id};
 use crate::bgp::Serial;
-use crate::bgp::connection::{self, RemoteAsn, Session};
+use crate::bgp::connection::{self, Opening, RemoteAsn, Session};
 use crate::bgp::down::{ConnectError, DownReason};
 use crate::bgp::peer::{Action, Config, Event, Peer};
 use crate::bgp::transport::Transport;
@@ -33,6 +33,8 @@ pub(super) fn config() -> Config {
             remote_asn: RemoteAsn::External,
             hold_time: secs(90),
             keepalive_time: None,
+            role: None,
+            restart: None,
         },
         connect_retry_time: RETRY,
         passive: false,
@@ -62,8 +64,11 @@ pub(super) fn session() -> Session {
         keepalive_time: secs(30),
         families: Family::ALL.to_vec(),
         encoding: EXTERNAL,
+        enhanced_route_refresh: false,
+        graceful_restart: None,
         remote_asn: REMOTE,
         remote_router_id: router_id(2),
+        remote_host_name: None,
     }
 }
 
@@ -84,7 +89,7 @@ impl Scene {
     /// Started as 10.0.0.1.
     pub(super) fn started(config: Config) -> Self {
         let mut scene = Self::new(config);
-        scene.peer.start(router_id(1), scene.now);
+        scene.peer.start(Opening::new(router_id(1)), scene.now);
         scene
     }
 

@@ -4,15 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::{Strategy, any};
-use proptest::sample::{Index, select};
+use proptest::sample::{Index, select, subsequence};
 use proptest::test_runner::Config;
 use proptest::{option, prop_oneof};
 
 use super::octets::{
-    EXTENDED, attribute, capabilities, keepalive, mandatory, message, open, open_fields,
+    EXTENDED, EXTERNAL, attribute, capabilities, keepalive, mandatory, message, open, open_fields,
     parameters, route_refresh, update,
 };
-use crate::bgp::wire::{Encoding, Notification};
+use crate::bgp::wire::{Capabilities, Encoding, GracefulRestart, Notification};
 use crate::route::{Asn, Attributes, Community, Family, LargeCommunity};
 
 /// How many cases, and nothing is written beside the sources.
@@ -48,8 +48,14 @@ pub(super) fn asn() -> impl Strategy<Value = Asn> {
 }
 
 pub(super) fn encoding() -> impl Strategy<Value = Encoding> {
-    (any::<bool>(), any::<bool>())
-        .prop_map(|(four_octet_asn, internal)| Encoding { four_octet_asn, internal })
+    let flags = any::<[bool; 4]>();
+    (flags, option::of(asn())).prop_map(|(flags, only_to_customer)| {
+        let [four_octet_asn, internal, extended_message, extended_next_hop] = flags;
+        let mut encoding = Encoding { four_octet_asn, internal, only_to_customer, ..EXTERNAL };
+        encoding.extended_message = extended_message;
+        encoding.extended_next_hop = extended_next_hop;
+        encoding
+    })
 }
 
 /// As many communities as the configuration allows, and a few more.
@@ -128,4 +134,40 @@ pub(super) fn mutated(octets: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
         }
         octets
     })
+}
+
+/// Whatever a peer may offer beside its AS number.
+pub(super) fn some_capabilities() -> impl Strategy<Value = Capabilities> {
+    let families = || subsequence(Family::ALL.to_vec(), 0..=2);
+    let f_bits = (families(), any::<bool>()).prop_map(|(families, preserved)| {
+        families.into_iter().map(|family| (family, preserved)).collect()
+    });
+    let restart = (any::<[bool; 2]>(), 0..4096_u16, f_bits).prop_map(|(bits, time, families)| {
+        let [restarted, notification] = bits;
+        GracefulRestart { restarted, notification, time, families }
+    });
+    let long_lived =
+        (families(), any::<bool>(), 0..1_u32 << 24).prop_map(|(all, preserved, time)| {
+            all.into_iter().map(|family| (family, (preserved, time))).collect()
+        });
+    let multiprotocol = btree_set(any::<(u16, u8)>(), 0..20);
+    let lists = (multiprotocol, btree_set(any::<u8>(), 0..3), long_lived);
+    let name = option::of("[a-z0-9._-]{1,63}");
+    (lists, any::<[bool; 4]>(), option::of(restart), name).prop_map(
+        |((multiprotocol, roles, long_lived), flags, graceful_restart, host_name)| {
+            let [route_refresh, extended_next_hop, extended_message, enhanced] = flags;
+            Capabilities {
+                multiprotocol: multiprotocol.into_iter().collect(),
+                route_refresh,
+                extended_next_hop,
+                extended_message,
+                roles,
+                graceful_restart,
+                four_octet_asn: None,
+                enhanced_route_refresh: enhanced,
+                long_lived,
+                host_name,
+            }
+        },
+    )
 }

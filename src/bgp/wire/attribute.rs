@@ -24,6 +24,7 @@ pub(super) mod code {
     pub(in crate::bgp::wire) const AS4_PATH: u8 = 17;
     pub(in crate::bgp::wire) const AS4_AGGREGATOR: u8 = 18;
     pub(in crate::bgp::wire) const LARGE_COMMUNITY: u8 = 32;
+    pub(in crate::bgp::wire) const ONLY_TO_CUSTOMER: u8 = 35;
 }
 
 /// Attribute flags (RFC 4271 §4.3).
@@ -106,6 +107,7 @@ const RULES: &[Rule] = &[
         rule(code::AS4_AGGREGATOR, "AS4_AGGREGATOR", TRANSITIVE, Action::Discard),
     ),
     rule(code::LARGE_COMMUNITY, "LARGE_COMMUNITY", TRANSITIVE, Action::Withdraw), // RFC 8092 §6
+    rule(code::ONLY_TO_CUSTOMER, "ONLY_TO_CUSTOMER", TRANSITIVE, Action::Withdraw), // RFC 9234 §5
 ];
 
 impl Rule {
@@ -187,7 +189,7 @@ fn check(code: u8, cursor: Cursor<'_>, four_octet: bool) -> Option<()> {
     let fits = match code {
         code::ATOMIC_AGGREGATE => length == 0,
         code::AGGREGATOR => is_aggregator(cursor, four_octet),
-        code::ORIGINATOR_ID => length == 4,
+        code::ORIGINATOR_ID | code::ONLY_TO_CUSTOMER => length == 4,
         code::CLUSTER_LIST => length != 0 && length.is_multiple_of(4),
         code::EXTENDED_COMMUNITIES => length != 0 && length.is_multiple_of(8), // RFC 7606 §7.14
         code::AS4_PATH => length != 0 && decode_as_path(&mut { cursor }, true).is_some(),

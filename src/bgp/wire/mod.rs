@@ -15,7 +15,7 @@ mod open;
 mod update;
 
 pub use attribute::{Action, AsPath, Origin, PathAttributes, Segment};
-pub use capability::Capabilities;
+pub use capability::{Capabilities, GracefulRestart};
 pub use notification::Notification;
 pub use open::{Open, OpenError};
 pub use update::{
@@ -30,6 +30,8 @@ use crate::route::Family;
 pub const HEADER_LEN: usize = 19;
 /// The longest message (RFC 4271 §4.1).
 pub const MAX_LEN: usize = 4096;
+/// The longest message where that was agreed (RFC 8654 §3).
+pub const MAX_EXTENDED_LEN: usize = 65535;
 
 const MARKER: [u8; 16] = [0xff; 16];
 
@@ -55,14 +57,15 @@ impl MessageType {
             .find(|kind| *kind as u8 == octet)
     }
 
-    /// The lengths a message of this type can have, header included (RFC 4271 §6.1, RFC 2918 §3).
-    fn lengths(self) -> std::ops::RangeInclusive<usize> {
+    /// The lengths a message of this type can have, header included (RFC 4271 §6.1, RFC 8654 §4).
+    fn lengths(self, longest: usize) -> std::ops::RangeInclusive<usize> {
         match self {
             Self::Open => 29..=MAX_LEN,
-            Self::Update => 23..=MAX_LEN,
-            Self::Notification => 21..=MAX_LEN,
+            Self::Update => 23..=longest,
+            Self::Notification => 21..=longest,
             Self::Keepalive => HEADER_LEN..=HEADER_LEN,
-            Self::RouteRefresh => 23..=23,
+            // Its own errors are those of RFC 7313 §5.
+            Self::RouteRefresh => HEADER_LEN..=longest,
         }
     }
 }
@@ -112,12 +115,13 @@ impl HeaderError {
 }
 
 /// Takes the first message off `input`: the message and the length it had. `None` asks for more
-/// octets; a header is judged as soon as it is whole, its body need not have come.
+/// octets; a header is judged as soon as it is whole, its body need not have come. `longest` is
+/// [`MAX_LEN`], or [`MAX_EXTENDED_LEN`] to one who offered to take such messages.
 ///
 /// # Errors
 ///
 /// When the header breaks RFC 4271 §6.1.
-pub fn split(input: &[u8]) -> Result<Option<(Frame<'_>, usize)>, HeaderError> {
+pub fn split(input: &[u8], longest: usize) -> Result<Option<(Frame<'_>, usize)>, HeaderError> {
     let mut cursor = Cursor::new(input);
     let header = (cursor.array::<16>(), cursor.u16(), cursor.u8());
     let (Some(marker), Some(length), Some(kind_octet)) = header else { return Ok(None) };
@@ -126,11 +130,11 @@ pub fn split(input: &[u8]) -> Result<Option<(Frame<'_>, usize)>, HeaderError> {
     }
     let total = usize::from(length);
     let bad_length = HeaderError::BadLength { length, kind: kind_octet };
-    if !(HEADER_LEN..=MAX_LEN).contains(&total) {
+    if !(HEADER_LEN..=longest).contains(&total) {
         return Err(bad_length);
     }
     let kind = MessageType::from_octet(kind_octet).ok_or(HeaderError::BadType(kind_octet))?;
-    if !kind.lengths().contains(&total) {
+    if !kind.lengths(longest).contains(&total) {
         return Err(bad_length);
     }
     Ok(cursor.take(total - HEADER_LEN).map(|body| (Frame { kind, body }, total)))
@@ -142,12 +146,58 @@ pub fn keepalive() -> Vec<u8> {
     message(MessageType::Keepalive, |_| {})
 }
 
-/// The family a ROUTE-REFRESH asks for again (RFC 2918 §3); `None` for one never offered.
+/// What a ROUTE-REFRESH is about (RFC 7313 §3.2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refresh {
+    /// Send this family again
+    Request(Family),
+    /// Everything of this family follows (BoRR)
+    Beginning(Family),
+    /// That was everything (EoRR)
+    End(Family),
+    /// A family or subtype that was never offered
+    Unknown,
+}
+
+/// RFC 7313 §3.2: the subtypes of a ROUTE-REFRESH.
+const BORR: u8 = 1;
+const EORR: u8 = 2;
+
+impl Refresh {
+    /// Reads the octets behind the header. Whether the subtype counts depends on what was agreed:
+    /// RFC 2918 has a reserved octet in its place.
+    ///
+    /// # Errors
+    ///
+    /// The NOTIFICATION that answers a wrong length (RFC 7313 §5, RFC 4271 §6.1).
+    pub fn decode(body: &[u8], enhanced: bool) -> Result<Self, Notification> {
+        let [a, b, subtype, safi] = *body else {
+            return Err(refresh_length(body, enhanced));
+        };
+        Ok(match Family::from_afi_safi(u16::from_be_bytes([a, b]), safi) {
+            Some(family) if !enhanced || subtype == 0 => Self::Request(family),
+            Some(family) if subtype == BORR => Self::Beginning(family),
+            Some(family) if subtype == EORR => Self::End(family),
+            Some(_) | None => Self::Unknown,
+        })
+    }
+}
+
+fn refresh_length(body: &[u8], enhanced: bool) -> Notification {
+    let message = message(MessageType::RouteRefresh, |out| out.extend(body));
+    if enhanced && matches!(body.get(2), Some(&(BORR | EORR))) {
+        return Notification::new(Notification::REFRESH_ERROR, 1, message);
+    }
+    let length = message.get(16..18).unwrap_or_default().to_vec();
+    Notification::new(Notification::HEADER_ERROR, 2, length)
+}
+
+/// Whether the demarcation of a refresh is that of its beginning or of its end (RFC 7313 §4.1).
 #[must_use]
-pub fn decode_route_refresh(body: &[u8]) -> Option<Family> {
-    let mut cursor = Cursor::new(body);
-    let (afi, _reserved, safi) = (cursor.u16()?, cursor.u8()?, cursor.u8()?);
-    Family::from_afi_safi(afi, safi)
+pub fn demarcation(family: Family, is_end: bool) -> Vec<u8> {
+    let [high, low] = family.afi().to_be_bytes();
+    let subtype = if is_end { EORR } else { BORR };
+    message(MessageType::RouteRefresh, |out| out.extend([high, low, subtype, family.safi()]))
 }
 
 /// A message of this type, its body written by `write`.

@@ -92,7 +92,7 @@ const CODES: &[Code] = &[
     },
     // RFC 7313
     Code {
-        code: 7,
+        code: Notification::REFRESH_ERROR,
         name: "ROUTE-REFRESH Message Error",
         subcodes: &[(1, "Invalid Message Length")],
     },
@@ -105,6 +105,8 @@ impl Notification {
     pub const HEADER_ERROR: u8 = 1;
     /// RFC 4271 §6.2
     pub const OPEN_ERROR: u8 = 2;
+    /// Subcode of the former: the peer knows no optional parameters (RFC 5492 §3)
+    pub const UNSUPPORTED_OPTIONAL_PARAMETER: u8 = 4;
     /// RFC 4271 §6.3
     pub const UPDATE_ERROR: u8 = 3;
     /// RFC 4271 §6.5
@@ -113,6 +115,9 @@ impl Notification {
     pub const FSM_ERROR: u8 = 5;
     /// RFC 4271 §6.7, RFC 4486
     pub const CEASE: u8 = 6;
+
+    /// RFC 7313 §5
+    pub const REFRESH_ERROR: u8 = 7;
 
     /// A NOTIFICATION of these parts.
     #[must_use]

@@ -9,7 +9,7 @@ use super::capability::Capabilities;
 use super::cursor::Cursor;
 use super::notification::Notification;
 use super::{MessageType, message};
-use crate::route::Asn;
+use crate::route::{Asn, Role};
 
 const VERSION: u8 = 4;
 /// Optional parameter type: Capabilities (RFC 5492 §4).
@@ -59,6 +59,16 @@ pub enum OpenError {
     /// No family in common (RFC 5492 §5)
     #[error("no address family in common: {0}")]
     UnsupportedCapability(String),
+    /// RFC 9234 §4.2
+    #[error("our role is \"{ours}\", so the peer's must be \"{expected}\"; it says {received}")]
+    RoleMismatch {
+        /// From the configuration
+        ours: Role,
+        /// What goes with it
+        expected: Role,
+        /// From the OPEN, in words
+        received: String,
+    },
 }
 
 impl OpenError {
@@ -72,6 +82,7 @@ impl OpenError {
             Self::BadBgpIdentifier(..) => (3, Vec::new()),
             Self::UnsupportedOptionalParameter(_) => (4, Vec::new()),
             Self::UnacceptableHoldTime(_) => (6, Vec::new()),
+            Self::RoleMismatch { .. } => (11, Vec::new()),
             Self::UnsupportedCapability(_) => (7, Capabilities::of_all_families().encode()),
         };
         Notification::new(Notification::OPEN_ERROR, subcode, data)
@@ -110,24 +121,35 @@ impl Open {
         Ok(Self { asn, hold_time, router_id, capabilities })
     }
 
-    /// The whole message.
-    ///
-    /// # Panics
-    ///
-    /// Never: the capabilities this speaker has fit in one parameter.
+    /// The whole message. Without any capability it has no optional parameters at all, for peers
+    /// that know none (RFC 5492 §3).
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let capabilities = self.capabilities.encode();
-        let length = u8::try_from(capabilities.len()).expect("our capabilities are short");
         message(MessageType::Open, |out| {
             out.push(VERSION);
             out.extend(self.asn.to_two_octets().to_be_bytes());
             out.extend(self.hold_time.to_be_bytes());
             out.extend(self.router_id.octets());
-            out.extend([length + 2, CAPABILITIES, length]);
-            out.extend(capabilities);
+            put_parameters(out, &self.capabilities.encode());
         })
     }
+}
+
+/// One Capabilities parameter, in the form of RFC 9072 §2 where it is too long for the plain one.
+fn put_parameters(out: &mut Vec<u8>, capabilities: &[u8]) {
+    let length = capabilities.len();
+    match u8::try_from(length + 2) {
+        _ if capabilities.is_empty() => out.push(0),
+        Ok(all) => out.extend([all, CAPABILITIES, all - 2]),
+        Err(_) => {
+            let octets = |length: usize| {
+                u16::try_from(length).expect("our capabilities are short").to_be_bytes()
+            };
+            let ([a, b], [c, d]) = (octets(length + 3), octets(length));
+            out.extend([EXTENDED, EXTENDED, a, b, CAPABILITIES, c, d]);
+        }
+    }
+    out.extend(capabilities);
 }
 
 /// Reads all optional parameters, of either form.

@@ -1,5 +1,6 @@
 //! The UPDATE message (RFC 4271 §4.3, RFC 4760): built for what we announce, read with the error
 //! handling of RFC 7606.
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -9,16 +10,30 @@ use super::attribute::{
 };
 use super::cursor::{Cursor, prefix_size, put_prefix};
 use super::notification::Notification;
-use super::{HEADER_LEN, MAX_LEN, MessageType, message};
+use super::{HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, MessageType, message};
 use crate::route::{Asn, Attributes, Family};
 
 /// How the two ends agreed to write UPDATEs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Encoding {
     /// AS numbers have four octets (RFC 6793)
     pub four_octet_asn: bool,
     /// The peer is in our AS
     pub internal: bool,
+    /// Messages may have up to 65535 octets (RFC 8654)
+    pub extended_message: bool,
+    /// IPv4 prefixes may have an IPv6 next hop (RFC 8950)
+    pub extended_next_hop: bool,
+    /// Only to Customer with this number goes with every route (RFC 9234 §5)
+    pub only_to_customer: Option<Asn>,
+}
+
+impl Encoding {
+    /// The longest message.
+    #[must_use]
+    pub fn max_len(self) -> usize {
+        if self.extended_message { MAX_EXTENDED_LEN } else { MAX_LEN }
+    }
 }
 
 /// A received UPDATE after RFC 7606 was applied to it.
@@ -104,7 +119,7 @@ impl Update {
             update.end_of_rib = Some(Family::Ipv4Unicast);
         }
         let has_nlri = !update.announced.is_empty();
-        let seen = AttributeList { update: &mut update, encoding, seen: Vec::new() }
+        let seen = AttributeList { update: &mut update, encoding, seen: BTreeSet::new() }
             .decode(Cursor::new(attributes))?;
         if seen.len() > 1 || !update.announced.is_empty() || !update.withdrawn.is_empty() {
             update.end_of_rib = None; // RFC 4724 §2: it is alone
@@ -121,7 +136,7 @@ impl Update {
     }
 
     /// RFC 7606 §3 d.
-    fn check_mandatory(&mut self, seen: &[u8], has_nlri: bool) {
+    fn check_mandatory(&mut self, seen: &BTreeSet<u8>, has_nlri: bool) {
         if self.announced.is_empty() {
             return;
         }
@@ -144,12 +159,12 @@ impl Update {
 struct AttributeList<'a> {
     update: &'a mut Update,
     encoding: Encoding,
-    seen: Vec<u8>,
+    seen: BTreeSet<u8>,
 }
 
 impl AttributeList<'_> {
     /// Reads all of them; returns the codes that were there.
-    fn decode(mut self, mut cursor: Cursor<'_>) -> Result<Vec<u8>, UpdateError> {
+    fn decode(mut self, mut cursor: Cursor<'_>) -> Result<BTreeSet<u8>, UpdateError> {
         while !cursor.is_empty() {
             let Some((flags, code, value)) = header(&mut cursor) else {
                 // RFC 7606 §4: what follows cannot be found, what came before can be used.
@@ -162,8 +177,7 @@ impl AttributeList<'_> {
     }
 
     fn attribute(&mut self, flags: u8, code: u8, value: &[u8]) -> Result<(), UpdateError> {
-        let duplicate = self.seen.contains(&code);
-        self.seen.push(code);
+        let duplicate = !self.seen.insert(code);
         let Some(rule) = Rule::of(code) else {
             if flags & flag::OPTIONAL == 0 {
                 self.update.defect(code, "well-known but unknown", Action::Withdraw);
@@ -221,7 +235,8 @@ impl AttributeList<'_> {
         }
         let next_hop = cursor.counted_u8()?;
         let _reserved = cursor.u8()?;
-        update.attributes.next_hop = Some(mp_next_hop(family, next_hop)?);
+        let extended = self.encoding.extended_next_hop;
+        update.attributes.next_hop = Some(mp_next_hop(family, next_hop, extended)?);
         Some(prefixes(&mut update.announced, cursor.rest(), family).ok_or(()))
     }
 }
@@ -234,14 +249,15 @@ fn header<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, u8, &'a [u8])> {
     Some((flags, code, value?))
 }
 
-/// RFC 4760 §3; with a link-local address behind the global one for IPv6 (RFC 2545 §3).
-fn mp_next_hop(family: Family, octets: &[u8]) -> Option<IpAddr> {
+/// RFC 4760 §3; with a link-local address behind the global one for IPv6 (RFC 2545 §3), which may
+/// be the next hop of IPv4 too (RFC 8950 §3).
+fn mp_next_hop(family: Family, octets: &[u8], extended: bool) -> Option<IpAddr> {
     match family {
-        Family::Ipv4Unicast => {
+        Family::Ipv4Unicast if !extended || octets.len() == 4 => {
             let address: [u8; 4] = octets.try_into().ok()?;
             Some(IpAddr::from(address))
         }
-        Family::Ipv6Unicast => {
+        Family::Ipv4Unicast | Family::Ipv6Unicast => {
             let (global, link_local) = octets.split_first_chunk::<16>()?;
             matches!(link_local.len(), 0 | 16).then_some(IpAddr::V6(Ipv6Addr::from(*global)))
         }
@@ -262,7 +278,7 @@ fn prefixes(out: &mut Vec<IpNet>, octets: &[u8], family: Family) -> Option<()> {
 pub struct Announcement<'a> {
     /// Of all its prefixes
     pub family: Family,
-    /// For IPv4 an IPv4 address, for IPv6 an IPv6 address
+    /// For IPv6 an IPv6 address; for IPv4 too, where that was agreed (RFC 8950)
     pub next_hop: IpAddr,
     /// The nearest first; empty to an internal peer
     pub as_path: &'a [Asn],
@@ -275,12 +291,13 @@ pub struct Announcement<'a> {
 pub fn fits(announcement: Announcement<'_>, prefix: IpNet, encoding: Encoding) -> bool {
     let Attributes { communities, large_communities, .. } = announcement.attributes;
     let at_least = communities.len() * 4 + large_communities.len() * 12;
-    at_least < MAX_LEN
-        && prefix_size(prefix) <= room(announcement, &path_attributes(announcement, encoding))
+    at_least < encoding.max_len()
+        && prefix_size(prefix)
+            <= room(announcement, &path_attributes(announcement, encoding), encoding)
 }
 
 /// The octets that a message with these attributes has for prefixes.
-fn room(announcement: Announcement<'_>, attributes: &[u8]) -> usize {
+fn room(announcement: Announcement<'_>, attributes: &[u8], encoding: Encoding) -> usize {
     let multiprotocol = match (announcement.family, announcement.next_hop) {
         (Family::Ipv4Unicast, IpAddr::V4(_)) => 0,
         // MP_REACH_NLRI with its header around a family, a next hop and the reserved octet
@@ -288,7 +305,7 @@ fn room(announcement: Announcement<'_>, attributes: &[u8]) -> usize {
         (_, IpAddr::V6(_)) => 4 + 3 + 1 + 16 + 1,
     };
     // Header, and both length fields
-    MAX_LEN.saturating_sub(HEADER_LEN + 4 + multiprotocol + attributes.len())
+    encoding.max_len().saturating_sub(HEADER_LEN + 4 + multiprotocol + attributes.len())
 }
 
 /// An UPDATE that announces as many of `prefixes` as fit, and how many it holds; at least one, if
@@ -300,7 +317,7 @@ pub fn announce(
     encoding: Encoding,
 ) -> (Vec<u8>, usize) {
     let attributes = path_attributes(announcement, encoding);
-    let (nlri, count) = fill(prefixes, room(announcement, &attributes));
+    let (nlri, count) = fill(prefixes, room(announcement, &attributes, encoding));
     match (announcement.family, announcement.next_hop) {
         (Family::Ipv4Unicast, IpAddr::V4(_)) => {
             let out = message(MessageType::Update, |out| {
@@ -334,8 +351,8 @@ pub fn announce(
 
 /// An UPDATE that withdraws as many of `prefixes` as fit, at least one, and how many it holds.
 #[must_use]
-pub fn withdraw(family: Family, prefixes: &[IpNet]) -> (Vec<u8>, usize) {
-    let room = MAX_LEN - HEADER_LEN - 4;
+pub fn withdraw(family: Family, prefixes: &[IpNet], encoding: Encoding) -> (Vec<u8>, usize) {
+    let room = encoding.max_len() - HEADER_LEN - 4;
     match family {
         Family::Ipv4Unicast => {
             let (nlri, count) = fill(prefixes, room);
@@ -406,6 +423,9 @@ fn path_attributes(announcement: Announcement<'_>, encoding: Encoding) -> Vec<u8
         let value: Vec<u8> = parts.flat_map(u32::to_be_bytes).collect();
         put_attribute(&mut out, code::LARGE_COMMUNITY, &value);
     }
+    if let Some(asn) = encoding.only_to_customer {
+        put_attribute(&mut out, code::ONLY_TO_CUSTOMER, &asn.0.to_be_bytes());
+    }
     out
 }
 
@@ -429,6 +449,6 @@ fn family_octets(family: Family) -> Vec<u8> {
 }
 
 fn put_length(out: &mut Vec<u8>, length: usize) {
-    let length = u16::try_from(length).expect("a message is at most 4096 octets");
+    let length = u16::try_from(length).expect("a message is at most 65535 octets");
     out.extend(length.to_be_bytes());
 }

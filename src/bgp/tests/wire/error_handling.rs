@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::bgp::tests::octets::{
-    EXTENDED, EXTERNAL, INTERNAL, NON_TRANSITIVE, TRANSITIVE, WELL_KNOWN, attribute, mandatory,
-    update,
+    EXTENDED, EXTERNAL, INTERNAL, NON_TRANSITIVE, TRANSITIVE, TWO_OCTETS, WELL_KNOWN, attribute,
+    mandatory, update,
 };
 use crate::bgp::wire::{
     Action, AsPath, Defect, Encoding, Notification, Origin, PathAttributes, Segment, Update,
@@ -16,7 +16,6 @@ use crate::route::{Asn, Community, LargeCommunity};
 
 use Action::{Discard, Withdraw};
 
-const TWO_OCTETS: Encoding = Encoding { four_octet_asn: false, internal: false };
 const TEN: &[u8] = &[8, 10];
 
 fn ten() -> Vec<IpNet> {
@@ -351,10 +350,9 @@ fn an_attribute_that_overruns_the_list_withdraws_what_the_message_announces() {
 #[test]
 fn unknown_attributes_are_read_past_unless_they_claim_to_be_well_known() {
     for (flags, code, value) in [
-        (TRANSITIVE, 35, &[][..]),  // OTC without its value
-        (TRANSITIVE, 40, &[0; 64]), // BGP Prefix-SID, all zero
-        (NON_TRANSITIVE, 26, &[1]), // AIGP
-        (TRANSITIVE, 128, &[0; 3]), // ATTR_SET
+        (TRANSITIVE, 40, &[0; 64][..]), // BGP Prefix-SID, all zero
+        (NON_TRANSITIVE, 26, &[1]),     // AIGP
+        (TRANSITIVE, 128, &[0; 3]),     // ATTR_SET
         (TRANSITIVE, 255, &[7; 255]),
         (TRANSITIVE, 0, &[]),
     ] {

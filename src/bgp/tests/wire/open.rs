@@ -2,7 +2,7 @@
 use std::net::Ipv4Addr;
 
 use crate::bgp::tests::octets::{OPEN, capabilities, message, open_fields, parameters};
-use crate::bgp::wire::{Capabilities, Notification, Open, OpenError};
+use crate::bgp::wire::{Capabilities, GracefulRestart, Notification, Open, OpenError};
 use crate::route::{Asn, Family};
 
 const ROUTER_ID: [u8; 4] = [192, 0, 2, 1];
@@ -108,6 +108,15 @@ fn capabilities_of_a_wrong_length_are_malformed() {
         // The length lies; what follows must not be taken for the rest of the number.
         &[65, 2, 0, 1, 2, 0],
         &[65, 5, 0, 0, 0, 1, 0],
+        &[5, 5, 0, 1, 0, 1, 0],
+        &[6, 1, 0],
+        &[9, 0],
+        &[9, 2, 0, 0],
+        &[64, 0],
+        &[64, 1, 0],
+        &[64, 5, 0, 120, 0, 1, 1],
+        &[70, 1, 0],
+        &[71, 6, 0, 1, 1, 0x80, 0, 0],
     ] {
         let body = open(&parameters(capability));
         assert_eq!(Open::decode(&body), malformed(CAPABILITY), "{capability:?}");
@@ -116,13 +125,94 @@ fn capabilities_of_a_wrong_length_are_malformed() {
 
 #[test]
 fn capabilities_that_are_not_ours_are_read_past() {
-    let graceful_restart: &[u8] = &[64, 6, 0x40, 120, 0, 1, 1, 0x80];
-    let fqdn: &[u8] = &[73, 5, 3, b't', b'o', b'r', 0];
-    // 255 octets that mean nothing
+    // 246 octets that mean nothing; ADD-PATH; a software version
     let unknown = [&[200, 244][..], &[9; 244]].concat();
-    for capability in [graceful_restart, fqdn, &unknown, &[70, 0], &[6, 0], &[]] {
+    for capability in [&unknown[..], &[69, 4, 0, 1, 1, 3], &[75, 4, 3, b'9', b'.', b'1'], &[]] {
         let body = open(&parameters(capability));
         assert_eq!(Open::decode(&body), Ok(opened(Capabilities::default())), "{capability:?}");
+    }
+}
+
+#[test]
+fn each_capability_is_read_for_what_it_offers() {
+    let nothing = Capabilities::default;
+    let restart = |restarted, notification, time, families: &[(Family, bool)]| Capabilities {
+        graceful_restart: Some(GracefulRestart {
+            restarted,
+            notification,
+            time,
+            families: families.iter().copied().collect(),
+        }),
+        ..nothing()
+    };
+    let (four, six) = (Family::Ipv4Unicast, Family::Ipv6Unicast);
+    for (capability, expected) in [
+        // IPv4 unicast over IPv6 counts; VPN routes and IPv6 over IPv4 do not
+        (&[5, 6, 0, 1, 0, 1, 0, 2][..], Capabilities { extended_next_hop: true, ..nothing() }),
+        (&[5, 12, 0, 1, 0, 128, 0, 2, 0, 2, 0, 1, 0, 1], nothing()),
+        (&[5, 0], nothing()),
+        (&[6, 0], Capabilities { extended_message: true, ..nothing() }),
+        (&[9, 1, 3], Capabilities { roles: [3].into(), ..nothing() }),
+        (&[9, 1, 3, 9, 1, 3, 9, 1, 7], Capabilities { roles: [3, 7].into(), ..nothing() }),
+        (&[64, 2, 0, 120], restart(false, false, 120, &[])),
+        (&[64, 2, 0x8f, 0xff], restart(true, false, 4095, &[])),
+        (&[64, 6, 0x40, 0, 0, 1, 1, 0x80], restart(false, true, 0, &[(four, true)])),
+        (
+            &[64, 14, 0xc1, 0x2c, 0, 2, 1, 0, 0, 25, 70, 0x80, 0, 1, 1, 0x7f],
+            restart(true, true, 300, &[(four, false), (six, false)]),
+        ),
+        (&[70, 0], Capabilities { enhanced_route_refresh: true, ..nothing() }),
+        (
+            &[71, 14, 0, 1, 1, 0x80, 1, 0, 2, 0, 25, 70, 0, 0, 0, 9],
+            Capabilities { long_lived: [(four, (true, 65538))].into(), ..nothing() },
+        ),
+        (&[71, 0], nothing()),
+        (
+            &[73, 5, 3, b't', b'o', b'r', 0],
+            Capabilities { host_name: Some("tor".into()), ..nothing() },
+        ),
+    ] {
+        let body = open(&parameters(capability));
+        assert_eq!(Open::decode(&body), Ok(opened(expected)), "{capability:?}");
+    }
+}
+
+#[test]
+fn a_host_name_that_would_not_just_print_is_left_out() {
+    for value in [
+        &[][..],
+        &[0, 0],
+        &[4, b't', b'o', b'r'],
+        &[255, b't'],
+        &[3, b't', 0x1b, b'r', 0],
+        &[2, 0xc3, 0x28, 0],
+        &[2, b'a', b' ', 0],
+    ] {
+        let capability = [&[73, u8::try_from(value.len()).unwrap()], value].concat();
+        let body = open(&parameters(&capability));
+        assert_eq!(Open::decode(&body), Ok(opened(Capabilities::default())), "{capability:?}");
+    }
+}
+
+#[test]
+fn an_open_without_capabilities_has_no_parameters_at_all() {
+    let plain = Open { asn: Asn(64500), ..opened(Capabilities::default()) };
+    let fields = open_fields(4, 64500, plain.hold_time, plain.router_id.octets());
+    assert_eq!(plain.encode(), message(OPEN, &[fields, vec![0]].concat()));
+}
+
+#[test]
+fn capabilities_that_are_too_many_for_one_octet_take_the_extended_form() {
+    // RFC 9072 §2; a family has six octets in the OPEN.
+    let offered = |count: u16| {
+        let multiprotocol = (0..count).map(|afi| (afi, 1)).collect();
+        opened(Capabilities { multiprotocol, ..Capabilities::default() })
+    };
+    let lengths = |open: &Open| open.encode()[28..36].to_vec();
+    assert_eq!(lengths(&offered(42))[..3], [254, 2, 252]);
+    assert_eq!(lengths(&offered(43)), [255, 255, 1, 5, 2, 1, 2, 1]);
+    for count in [0, 42, 43, 600] {
+        assert_eq!(Open::decode(&offered(count).encode()[19..]), Ok(offered(count)));
     }
 }
 
@@ -132,6 +222,7 @@ fn capabilities_add_up_over_parameters_and_the_last_of_two_counts() {
         multiprotocol: vec![(1, 1), (2, 1)],
         route_refresh: true,
         four_octet_asn: Some(Asn(4_200_000_000)),
+        ..Capabilities::default()
     };
     let in_one = capabilities(4_200_000_000);
     let each_alone: Vec<u8> = [&in_one[..6], &in_one[6..12], &in_one[12..14], &in_one[14..]]
@@ -147,7 +238,7 @@ fn capabilities_add_up_over_parameters_and_the_last_of_two_counts() {
 
 #[test]
 fn a_hundred_empty_capabilities_say_nothing() {
-    let body = open(&parameters(&[70, 0].repeat(100)));
+    let body = open(&parameters(&[99, 0].repeat(100)));
     assert_eq!(Open::decode(&body), Ok(opened(Capabilities::default())));
 }
 
@@ -236,6 +327,7 @@ fn our_open_has_one_parameter_with_all_capabilities() {
             multiprotocol: vec![(1, 1), (2, 1)],
             route_refresh: true,
             four_octet_asn: Some(asn),
+            ..Capabilities::default()
         },
     };
     for (asn, two_octets) in [(64500, 64500), (65535, 65535), (65536, 23456), (u32::MAX, 23456)] {

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::bgp::tests::octets::{
-    EXTENDED, EXTERNAL, INTERNAL, NON_TRANSITIVE, TRANSITIVE, UPDATE, WELL_KNOWN, attribute, hosts,
-    mandatory, message, update,
+    EXTENDED, EXTERNAL, INTERNAL, NON_TRANSITIVE, TRANSITIVE, TWO_OCTETS, UPDATE, WELL_KNOWN,
+    attribute, hosts, mandatory, message, update,
 };
 use crate::bgp::wire::{
     Announcement, AsPath, Encoding, Origin, PathAttributes, Segment, Update, announce, end_of_rib,
@@ -111,7 +111,7 @@ fn an_internal_peer_gets_an_empty_path_and_always_a_local_pref() {
 
 #[test]
 fn a_peer_without_four_octets_gets_as_trans_and_as4_path() {
-    let two_octets = Encoding { four_octet_asn: false, internal: false };
+    let two_octets = TWO_OCTETS;
     let attributes = everything();
     let body = |path: &[Asn]| {
         let announcement = announcement(Family::Ipv4Unicast, path, &attributes);
@@ -176,7 +176,7 @@ fn a_message_is_filled_to_the_limit_and_no_further() {
         assert_eq!(count, announcements, "{family}");
         let read = Update::decode(&octets[19..], EXTERNAL).unwrap();
         assert_eq!(read.announced, prefixes[..count]);
-        let (octets, count) = withdraw(family, &prefixes);
+        let (octets, count) = withdraw(family, &prefixes, EXTERNAL);
         assert_eq!(count, withdrawals, "{family}");
         let read = Update::decode(&octets[19..], EXTERNAL).unwrap();
         assert_eq!(read.withdrawn, prefixes[..count]);
@@ -190,7 +190,7 @@ fn the_last_octet_of_a_message_is_used() {
     // 4073 octets of withdrawn prefixes: 814 times /32 (5 octets), then three octets, a /16, fit.
     let mut prefixes = hosts(Family::Ipv4Unicast, 814);
     prefixes.extend([prefix("172.16.0.0/16"), prefix("0.0.0.0/0")]);
-    let (octets, count) = withdraw(Family::Ipv4Unicast, &prefixes);
+    let (octets, count) = withdraw(Family::Ipv4Unicast, &prefixes, EXTERNAL);
     assert_eq!((octets.len(), count), (4096, 815));
     // 4035 octets of NLRI: 237 times /128 (17 octets), then six octets, a /40, fit.
     let mut prefixes = hosts(Family::Ipv6Unicast, 237);
@@ -203,10 +203,10 @@ fn the_last_octet_of_a_message_is_used() {
 
 #[test]
 fn withdrawals_are_nothing_but_prefixes() {
-    let (octets, count) = withdraw(Family::Ipv4Unicast, &[prefix("198.51.100.1/32")]);
+    let (octets, count) = withdraw(Family::Ipv4Unicast, &[prefix("198.51.100.1/32")], EXTERNAL);
     let expected = message(UPDATE, &update(&[32, 198, 51, 100, 1], &[], &[]));
     assert_eq!((octets, count), (expected, 1));
-    let (octets, count) = withdraw(Family::Ipv6Unicast, &[prefix("2001:db8::/32")]);
+    let (octets, count) = withdraw(Family::Ipv6Unicast, &[prefix("2001:db8::/32")], EXTERNAL);
     let value = [0, 2, 1, 32, 0x20, 1, 0x0d, 0xb8];
     let expected = message(UPDATE, &update(&[], &attribute(NON_TRANSITIVE, 15, &value), &[]));
     assert_eq!((octets, count), (expected, 1));
@@ -299,7 +299,7 @@ fn a_two_octet_path_is_read_as_it_is_and_as4_path_is_not_merged() {
         attribute(TRANSITIVE, 18, &[0, 1, 0, 0, 192, 0, 2, 1]),
     ]
     .concat();
-    let encoding = Encoding { four_octet_asn: false, internal: false };
+    let encoding = TWO_OCTETS;
     let read = Update::decode(&update(&[], &attributes, &[8, 10]), encoding).unwrap();
     let path = vec![Segment::Sequence(vec![Asn(64500), Asn::TRANS])];
     assert_eq!((read.attributes.as_path, read.defects), (Some(AsPath(path)), vec![]));
