@@ -250,6 +250,9 @@ impl Connection {
     /// Ends the connection with the NOTIFICATION that the reason asks for.
     fn down(&mut self, reason: DownReason) {
         if let Some(notification) = reason.notification() {
+            let keeps = self.session.as_ref().is_some_and(Session::keeps_routes_over_notifications);
+            let hard = keeps && reason.is_final();
+            let notification = if hard { notification.hard_reset() } else { notification };
             self.output.extend(notification.encode());
         }
         self.finish(reason);

@@ -47,6 +47,9 @@ pub enum DownReason {
     /// We stop
     #[error("shut down: {0}")]
     Shutdown(String),
+    /// We stop, and are back in a moment
+    #[error("restarting")]
+    Restarting,
     /// The configuration of the peer changed in a way that needs a new session
     #[error("configuration changed")]
     ConfigurationChanged,
@@ -81,6 +84,7 @@ impl DownReason {
             Self::HoldTimerExpired(_) => "hold-timer-expired",
             Self::BfdDown(_) => "bfd-down",
             Self::Shutdown(_) => "shutdown",
+            Self::Restarting => "restarting",
             Self::ConfigurationChanged => "configuration-changed",
             Self::Deconfigured => "deconfigured",
             Self::CollisionLost => "collision-lost",
@@ -104,8 +108,29 @@ impl DownReason {
             | Self::ClosedByPeer { .. }
             | Self::ConnectionLost(_)
             | Self::NotificationReceived(_)
-            | Self::MalformedNotification => None,
+            | Self::MalformedNotification
+            | Self::Restarting => None,
         }
+    }
+
+    /// Whether the peer knows no optional parameters of an OPEN (RFC 5492 §3).
+    #[must_use]
+    pub fn refuses_capabilities(&self) -> bool {
+        matches!(
+            self,
+            Self::NotificationReceived(Notification {
+                code: Notification::OPEN_ERROR,
+                subcode: Notification::UNSUPPORTED_OPTIONAL_PARAMETER,
+                ..
+            })
+        )
+    }
+
+    /// Whether the peer is to forget our routes at once: nobody will be there to serve them, or the
+    /// way to us is gone. For any other reason we are back in a moment.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Shutdown(_) | Self::Deconfigured | Self::BfdDown(_))
     }
 
     /// Whether either end said why by NOTIFICATION.
@@ -117,7 +142,10 @@ impl DownReason {
     /// Whether somebody on this host meant it to happen.
     #[must_use]
     pub fn is_planned(&self) -> bool {
-        matches!(self, Self::Shutdown(_) | Self::ConfigurationChanged | Self::Deconfigured)
+        matches!(
+            self,
+            Self::Shutdown(_) | Self::Restarting | Self::ConfigurationChanged | Self::Deconfigured
+        )
     }
 
     /// Whether the peer, or we, found fault: asking again at once would only repeat it.
@@ -133,6 +161,7 @@ impl DownReason {
             | Self::HoldTimerExpired(_)
             | Self::BfdDown(_)
             | Self::Shutdown(_)
+            | Self::Restarting
             | Self::ConfigurationChanged
             | Self::Deconfigured
             | Self::CollisionLost => false,

@@ -34,7 +34,8 @@
 //! * RFC 2918, RFC 7313 route refresh, answered, with its beginning and end
 //! * RFC 8654 extended messages; RFC 8950 IPv4 routes with an IPv6 next hop
 //! * RFC 9234 roles and Only to Customer; draft-walton-bgp-hostname-capability
-//! * RFC 4724 §2 End-of-RIB, sent once everything is known
+//! * RFC 4724 as the restarting speaker, with End-of-RIB once everything is known; RFC 8538 hard
+//!   reset; RFC 9494 long-lived stale routes, offered
 //! * RFC 4486, RFC 9003, RFC 9384 Cease: subcodes, shutdown communication, BFD Down
 //! * RFC 7606 error handling of UPDATEs; RFC 7607 AS 0
 //! * RFC 2385 TCP MD5 signatures
@@ -42,7 +43,7 @@
 //!
 //! # Not implemented
 //!
-//! * Receiving routes; graceful restart; route refresh of our own
+//! * Receiving routes; route refresh of our own
 //! * DelayOpen, and MinRouteAdvertisementInterval: a withdrawal is a health signal
 //! * Confederations and route reflection: a host is neither
 pub mod adj_rib_out;

@@ -14,7 +14,7 @@ use super::pair::{Pair, Role, Serial, Slot};
 use super::retry::Retry;
 use super::transport::Transport;
 use super::wire::{Defect, Notification, Update};
-use crate::route::NextHops;
+use crate::route::{Family, NextHops};
 
 /// Octets to hand to the writer at a time.
 const CHUNK: usize = 32 * 1024;
@@ -300,6 +300,14 @@ impl Peer {
         }
     }
 
+    /// Ends all sessions and attempts without a word, as a crash would: a peer that keeps our routes
+    /// while we restart (RFC 4724 §4.2) keeps them.
+    pub fn leave(&mut self, now: Instant) {
+        self.running = false;
+        self.stop_dialing();
+        self.close_all(&DownReason::Restarting, now);
+    }
+
     /// Ends all sessions and attempts for good.
     pub fn stop(&mut self, reason: &DownReason, now: Instant) {
         self.running = false;
@@ -377,6 +385,9 @@ impl Peer {
         self.lose_collision(role.other(), now);
         self.stop_dialing();
         self.retry.established(now);
+        // From now on an end of the session is no restart of ours.
+        self.opening.restarted = false;
+        self.opening.preserved = Family::ALL.into();
         let local_asn = self.config.session.local_asn;
         let Some(slot) = self.connections.get_mut(role) else { return };
         let Some(session) = slot.connection.session().cloned() else { return };
@@ -438,7 +449,9 @@ impl Peer {
         } else if !self.connections.is_empty() {
             return; // one of two, and the other goes on
         } else {
-            self.opening.capabilities = !self.refuses_capabilities(&reason);
+            // RFC 5492 §3; should an OPEN without them fail too, the next one has them again.
+            let refuses = reason.refuses_capabilities();
+            self.opening.capabilities = !(refuses && self.opening.capabilities);
             self.note_failure(reason.clone(), now);
         }
         if self.running && !self.config.passive {
@@ -446,20 +459,6 @@ impl Peer {
         } else {
             self.retry.rest();
         }
-    }
-
-    /// A peer that refuses optional parameters gets an OPEN without any (RFC 5492 §3), and should
-    /// that fail too, one with them again.
-    fn refuses_capabilities(&self, reason: &DownReason) -> bool {
-        let refuses = matches!(
-            reason,
-            DownReason::NotificationReceived(Notification {
-                code: Notification::OPEN_ERROR,
-                subcode: Notification::UNSUPPORTED_OPTIONAL_PARAMETER,
-                ..
-            })
-        );
-        refuses && self.opening.capabilities
     }
 
     fn note_failure(&mut self, reason: DownReason, now: Instant) {

@@ -11,11 +11,15 @@ use super::table::{LATER, Located, Reading, Table, untext};
 use super::value::Text;
 use super::{Bgp, Named, in_order};
 use crate::bfd::session;
+use crate::bgp::connection::Restart;
 use crate::route::Asn;
 
 pub(super) const BGP_PORT: u16 = 179;
 pub(super) const PORTS: RangeInclusive<i64> = 1..=65535;
 pub(super) const ASNS: RangeInclusive<i64> = 1..=4_294_967_295;
+/// Long enough for systemd to start the daemon again and for a router that was refused once; no
+/// longer, since a host that dies without BFD is missed for this much longer (RFC 8538 §4).
+const RESTART_TIME: Duration = Duration::from_secs(20);
 const BFD_INTERVAL: Duration = Duration::from_millis(300);
 const DETECT_MULTIPLIER: NonZeroU8 = NonZeroU8::new(3).expect("not zero");
 /// Below this, a host's scheduler is the larger part of the interval.
@@ -28,11 +32,8 @@ pub(super) fn bgp(mut table: Table<'_>) -> Option<Bgp> {
     let local_asn = table.number::<u32>("local-asn", ASNS);
     let router_id = table.optional::<Text<Ipv4Addr>>("router-id").map(untext);
     let port = table.number("port", PORTS).map_or(BGP_PORT, |port| port.value);
-    let restart = table.optional::<bool>("graceful-restart");
-    if let Some(written) = restart.filter(|on| on.value) {
-        let message = "`graceful-restart = true` is not yet supported";
-        table.problem(Problem::new(&written.place, message).help("leave the line out"));
-    }
+    let graceful_restart = table.or("graceful-restart", true);
+    let restart = restart(&mut table);
     if let Some(id) = &router_id
         && (id.value.is_unspecified() || id.value.is_multicast() || id.value.is_broadcast())
     {
@@ -41,7 +42,26 @@ pub(super) fn bgp(mut table: Table<'_>) -> Option<Bgp> {
     }
     let asn = local_asn.and_then(|asn| usable(&table, &asn, "local-asn"));
     table.finish();
-    Some(Bgp { local_asn: asn?, router_id: router_id.map(|id| id.value), port })
+    let router_id = router_id.map(|id| id.value);
+    Some(Bgp { local_asn: asn?, router_id, port, restart, graceful_restart })
+}
+
+/// RFC 4724 §3 and RFC 9494 §3 have twelve and 24 bits for them.
+fn restart(table: &mut Table<'_>) -> Restart {
+    let mut seconds = |key, range: RangeInclusive<u64>, default| {
+        let Some(written) = table.optional::<Text<Duration>>(key) else { return default };
+        let (Text(time), place) = (written.value, written.place);
+        if time.subsec_nanos() != 0 || !range.contains(&time.as_secs()) {
+            let (first, last) = (range.start(), range.end());
+            let message = format!("`{key}` must be from {first} to {last} whole seconds");
+            table.problem(Problem::new(&place, message));
+        }
+        time
+    };
+    Restart {
+        time: seconds("restart-time", 1..=4095, RESTART_TIME),
+        long_lived: seconds("long-lived-stale-time", 0..=0x00ff_ffff, Duration::ZERO),
+    }
 }
 
 /// A router ID can only be chosen among IPv4 addresses.

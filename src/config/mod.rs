@@ -23,6 +23,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use crate::bgp::connection::Restart;
 use crate::route::{Asn, PeerName, ServiceName};
 use crate::{bfd, rib};
 use problem::{Place, Problem, listed, suggest};
@@ -57,6 +58,10 @@ pub struct Bgp {
     pub router_id: Option<Ipv4Addr>,
     /// Where passive peers are listened for
     pub port: u16,
+    /// How peers are to keep our routes while we restart
+    pub restart: Restart,
+    /// Whether they are, unless a peer's own table says otherwise
+    pub graceful_restart: bool,
 }
 
 /// `[peer.*]`

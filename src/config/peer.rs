@@ -53,7 +53,7 @@ fn peer(
     profiles: &BTreeMap<String, Profile>,
     others: &mut Peers,
 ) -> Option<Peer> {
-    table.only_false(&["ttl-security", "dual-stack", "graceful-restart"]);
+    table.only_false(&["ttl-security", "dual-stack"]);
     table.later(&["interface", "vrf", "tcp-ao"], LATER);
     let addresses = addresses(&mut table, name, others);
     let asns = asns(&mut table, bgp);
@@ -65,6 +65,8 @@ fn peer(
     let passive = table.or("passive", false);
     let description = description(&mut table);
     let role = role(&mut table, asns.as_ref());
+    let graceful = table.or("graceful-restart", bgp.is_some_and(|bgp| bgp.graceful_restart));
+    let restart = bgp.map(|bgp| bgp.restart).filter(|_| graceful);
     let profile = table.optional::<String>("bfd").and_then(|name| {
         resolve(&table, "bfd", &name, profiles.iter().map(|(name, p)| (name.as_str(), *p)))
     });
@@ -85,14 +87,8 @@ fn peer(
     });
     let ttl = multihop.unwrap_or(if external { 1 } else { 255 });
     let transport = Transport { address, port, source_address, ttl, password };
-    let session = connection::Config {
-        local_asn,
-        remote_asn,
-        hold_time,
-        keepalive_time,
-        role,
-        restart: None,
-    };
+    let session =
+        connection::Config { local_asn, remote_asn, hold_time, keepalive_time, role, restart };
     let bgp = peer::Config { transport, session, connect_retry_time, passive };
     Some(Peer { bgp, bfd, description })
 }

@@ -26,4 +26,6 @@ pub enum Input {
     Reload(Box<Config>),
     /// Stop; peers are told this text
     Stop(String),
+    /// Stop for a moment: peers are told nothing, and all stays as it is
+    Restart,
 }

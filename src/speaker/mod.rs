@@ -28,7 +28,7 @@ use crate::check::{CheckId, Outcome};
 use crate::config::Config;
 use crate::netlink::{self, Addresses, Presence};
 use crate::rib::Rib;
-use crate::route::{CheckName, PeerName, ServiceName};
+use crate::route::{CheckName, Family, PeerName, ServiceName};
 use crate::service::Service;
 use crate::service::health::Verdict;
 use histogram::Histogram;
@@ -53,6 +53,9 @@ pub struct Speaker {
     random: fastrand::Rng,
     /// This host's, for the people at the routers
     host_name: Option<String>,
+    /// What peers are told of our start; `None` until the host has been looked at, and none is
+    /// spoken with before
+    start: Option<Start>,
     router_id: Option<Ipv4Addr>,
     /// When the search for a router ID is repeated
     find_router_id_at: Option<Instant>,
@@ -75,6 +78,15 @@ pub struct Speaker {
     phase: Phase,
     next_generation: u64,
     outputs: VecDeque<Output>,
+}
+
+/// What peers are told of our start (RFC 4724 §3).
+#[derive(Clone, Debug)]
+struct Start {
+    /// It is new to them
+    restarted: bool,
+    /// Families whose VIPs have been on the host all the time
+    preserved: BTreeSet<Family>,
 }
 
 /// A service and what goes with it.
@@ -108,6 +120,7 @@ impl Speaker {
             config,
             random: fastrand::Rng::with_seed(seed),
             host_name,
+            start: None,
             router_id: None,
             find_router_id_at: None,
             told_no_router_id: false,
@@ -132,7 +145,6 @@ impl Speaker {
             speaker.add_peer(&name, None, now);
         }
         speaker.listen();
-        speaker.settle_router_id(speaker.config.bgp.router_id, now);
         speaker.drain(now);
         speaker
     }
@@ -154,11 +166,13 @@ impl Speaker {
                 if let netlink::Event::Broken(error) = &event {
                     self.notice(Notice::new(Level::Error, error));
                 }
+                self.look_at_host(&event, now);
                 self.addresses.handle_event(event, now);
             }
             Input::RouterId(found) => self.handle_router_id(&found, now),
             Input::Reload(config) => self.reload(*config, now),
             Input::Stop(text) => self.begin_stop(text, now),
+            Input::Restart => self.begin_restart(now),
         }
         self.drain(now);
     }

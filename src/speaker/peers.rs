@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::histogram::Histogram;
 use super::notice::{Level, Notice};
-use super::{Output, Speaker};
+use super::{Output, Speaker, Start};
 use crate::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
 use crate::bfd::session::Event as BfdSessionEvent;
 use crate::bgp::Serial;
@@ -15,7 +15,8 @@ use crate::bgp::connection::Opening;
 use crate::bgp::peer::{Action, BfdVerdict, Event, Peer};
 use crate::bgp::transport::{Tcp, Transport};
 use crate::config::{self, Config};
-use crate::route::{NextHops, PeerName};
+use crate::netlink;
+use crate::route::{Family, NextHops, PeerName};
 
 /// Between attempts to find a router ID.
 const FIND_ROUTER_ID: Duration = Duration::from_secs(1);
@@ -171,9 +172,29 @@ impl Speaker {
         self.cannot_listen.clear();
     }
 
+    /// The first news of the host. VIPs that are on it were left by a process before this one, and
+    /// packets for them are still served (RFC 4724 §4.1: the F bit).
+    pub(super) fn look_at_host(&mut self, event: &netlink::Event, now: Instant) {
+        let present = if let netlink::Event::Dump(_, present) = event {
+            present.as_slice()
+        } else if matches!(event, netlink::Event::Broken(_)) {
+            &[]
+        } else {
+            return;
+        };
+        if self.start.is_none() {
+            let vips = present.iter().map(|address| address.prefix.addr());
+            let vips = vips.filter(|address| self.owners.contains_key(address));
+            let preserved = vips.map(Family::of_address).collect();
+            self.start = Some(Start { restarted: true, preserved });
+            self.settle_router_id(self.config.bgp.router_id, now);
+        }
+    }
+
     /// Starts all peers with the configured router ID, or asks for one.
     pub(super) fn settle_router_id(&mut self, configured: Option<Ipv4Addr>, now: Instant) {
         match configured {
+            _ if self.start.is_none() => {}
             Some(router_id) => self.start_peers(router_id, now),
             None => self.find_router_id(now),
         }
@@ -203,11 +224,17 @@ impl Speaker {
         for entry in self.peers.values_mut() {
             entry.peer.start(opening.clone(), now);
         }
+        // Peers that come later know nothing of the process before this one.
+        self.start = Some(Start { restarted: false, preserved: Family::ALL.into() });
     }
 
     /// What we say of ourselves to a peer.
     fn opening(&self, router_id: Ipv4Addr) -> Opening {
-        Opening { host_name: self.host_name.clone(), ..Opening::new(router_id) }
+        let opening = Opening { host_name: self.host_name.clone(), ..Opening::new(router_id) };
+        match self.start.clone() {
+            Some(Start { restarted, preserved }) => Opening { restarted, preserved, ..opening },
+            None => opening,
+        }
     }
 
     pub(super) fn find_router_id(&mut self, now: Instant) {

@@ -54,6 +54,21 @@ impl Speaker {
         }
     }
 
+    /// Goes without a word, and leaves everything as it is: the peers keep our routes until the next
+    /// process is there (RFC 4724 §4.2), and BFD is no reason not to (RFC 5882 §4.2).
+    pub(super) fn begin_restart(&mut self, now: Instant) {
+        if !self.phase.is_running() {
+            return;
+        }
+        self.notice(Notice::new(Level::Info, "stopping for a restart"));
+        for entry in self.peers.values_mut() {
+            entry.peer.leave(now);
+        }
+        self.phase = Phase::Removing(now);
+        self.drain_peers(now);
+        self.outputs.push_back(Output::Bfd(BfdCommand::AdminDown));
+    }
+
     /// Takes the next step when the last one is done, or has had its time; whether it did.
     pub(super) fn advance_stop(&mut self, now: Instant) -> bool {
         let late = self.phase.deadline().is_some_and(|until| until <= now);

@@ -8,6 +8,7 @@
 //! | `bfd` | RFC 5880, 5881, 5882, 5883, 9384 with BIRD and FRR |
 //! | `sessions` | RFC 4271 sessions: passive, collisions, passwords, refusals, and what they are called |
 //! | `lifecycle` | start, reload, stop, crash, permissions |
+//! | `restart` | graceful restart: RFC 4724, RFC 8538 |
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -18,6 +19,7 @@
 mod bfd;
 mod fabric;
 mod lifecycle;
+mod restart;
 mod routes;
 mod sessions;
 

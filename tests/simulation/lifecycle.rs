@@ -51,6 +51,24 @@ fn the_end_of_a_session_is_a_warning_only_if_nobody_here_meant_it() {
 }
 
 #[test]
+fn a_stop_for_a_restart_tells_nobody_anything_and_leaves_everything() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(10));
+    let present = world.addresses.clone();
+    world.restart();
+    assert!(world.stopped);
+    for name in ["tor1", "tor2"] {
+        // What a crash amounts to (RFC 4724 §4.2), and BFD no reason to doubt it.
+        let down = world.router(name).downs.last().cloned();
+        assert_eq!(down, Some(DownReason::ClosedByPeer { before_open: false }));
+    }
+    assert_eq!(world.goodbyes, ["bfd admin down"], "no last words");
+    assert_eq!(world.addresses, present);
+    assert!(!world.log_text().contains("withdrawing"), "{}", world.log_text());
+    assert!(world.log_text().contains("stopping for a restart"), "{}", world.log_text());
+}
+
+#[test]
 fn stopping_does_not_wait_for_a_router_that_is_out_of_reach() {
     let mut world = World::new(BASE).boot();
     world.run(secs(10));

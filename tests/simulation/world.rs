@@ -243,6 +243,11 @@ impl World {
         self.settle();
     }
 
+    pub(crate) fn restart(&mut self) {
+        self.feed(Input::Restart);
+        self.settle();
+    }
+
     /// Somebody takes an address off.
     pub(crate) fn delete_address(&mut self, index: u32, address: &str) {
         let ip: IpAddr = address.parse().expect("an address");
@@ -395,6 +400,8 @@ impl World {
                 let ours = router.connection.as_mut().filter(|(number, _)| *number == serial);
                 if let Some((_, connection)) = ours.filter(|_| link) {
                     connection.handle_input(&last_words, now);
+                    // Behind a NOTIFICATION the end of the stream is no news.
+                    connection.close(DownReason::ClosedByPeer { before_open: false });
                     router.drain();
                     router.forget();
                     router.connection = None;

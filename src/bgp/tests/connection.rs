@@ -10,9 +10,11 @@ use super::octets::{
     capabilities, header, keepalive, mandatory, message, open, open_fields, parameters, read,
     route_refresh, router_id, update,
 };
-use crate::bgp::connection::{Config, Connection, Event, Opening, RemoteAsn, Session, State};
+use crate::bgp::connection::{
+    Config, Connection, Event, Opening, RemoteAsn, Restart, Session, State,
+};
 use crate::bgp::down::DownReason;
-use crate::bgp::wire::{Capabilities, Encoding, Notification, Open, Update};
+use crate::bgp::wire::{Capabilities, Encoding, GracefulRestart, Notification, Open, Update};
 use crate::route::{Asn, Family, Role};
 
 const LOCAL: Asn = Asn(64501);
@@ -639,6 +641,78 @@ fn a_refresh_that_is_none_ends_the_session() {
         connection.handle_input(&message(ROUTE_REFRESH, &[0, 1, subtype, 1]), start());
         assert_eq!(outcome(&mut connection).events, []);
     }
+}
+
+/// A configuration that asks peers to keep our routes.
+fn keeping() -> Config {
+    let restart = Restart { time: secs(20), long_lived: secs(0) };
+    Config { restart: Some(restart), ..config() }
+}
+
+#[test]
+fn the_open_says_what_a_restart_left() {
+    let offered = |opening: Opening, config: Config| {
+        let mut connection = Connection::new(config, opening, 7, start());
+        let sent = outcome(&mut connection).sent;
+        let [Message::Open(open)] = &sent[..] else { panic!("{sent:?}") };
+        (open.capabilities.graceful_restart.clone(), open.capabilities.long_lived.clone())
+    };
+    let opening = || Opening::new(router_id(1));
+    assert_eq!(offered(opening(), config()), (None, [].into()));
+    let families = |four, six| [(Family::Ipv4Unicast, four), (Family::Ipv6Unicast, six)].into();
+    let ordinary = GracefulRestart {
+        restarted: false,
+        notification: true,
+        time: 20,
+        families: families(true, true),
+    };
+    assert_eq!(offered(opening(), keeping()), (Some(ordinary.clone()), [].into()));
+    let preserved = [Family::Ipv6Unicast].into();
+    let after_crash = Opening { restarted: true, preserved, ..opening() };
+    let expected =
+        GracefulRestart { restarted: true, families: families(false, true), ..ordinary.clone() };
+    assert_eq!(offered(after_crash.clone(), keeping()), (Some(expected.clone()), [].into()));
+    let restart = Restart { time: secs(20), long_lived: secs(3600) };
+    let long = Config { restart: Some(restart), ..config() };
+    let long_lived =
+        [(Family::Ipv4Unicast, (false, 3600)), (Family::Ipv6Unicast, (true, 3600))].into();
+    assert_eq!(offered(after_crash, long), (Some(expected), long_lived));
+}
+
+/// RFC 8538 §3: where both said that NOTIFICATIONs keep routes, one that must not is a hard reset.
+#[test]
+fn an_end_for_good_is_a_hard_reset_where_the_peer_would_keep_our_routes() {
+    let ends = [
+        (DownReason::Shutdown("night".into()), true),
+        (DownReason::Deconfigured, true),
+        (DownReason::BfdDown("gone".into()), true),
+        (DownReason::ConfigurationChanged, false),
+        (DownReason::HoldTimerExpired(secs(30)), false),
+    ];
+    let n_bit = [64, 2, 0x40, 120];
+    let no_n_bit = [64, 2, 0, 120];
+    for (config, capability, agreed) in [
+        (keeping(), &n_bit[..], true),
+        (keeping(), &no_n_bit, false),
+        (keeping(), &[], false),
+        (config(), &n_bit, false),
+    ] {
+        for (reason, is_final) in ends.clone() {
+            let opening = Opening::new(router_id(1));
+            let mut connection = Connection::new(config.clone(), opening, 7, start());
+            let open = open_with(64500, capability);
+            connection.handle_input(&[open, keepalive()].concat(), start());
+            outcome(&mut connection);
+            connection.close(reason.clone());
+            let plain = reason.notification().unwrap();
+            let expected = if agreed && is_final { plain.hard_reset() } else { plain };
+            assert_eq!(outcome(&mut connection).sent, [Message::Notification(expected)]);
+        }
+    }
+    // What a restart is about: not a word.
+    let mut connection = connection_in(State::Established, start());
+    connection.close(DownReason::Restarting);
+    assert_eq!(outcome(&mut connection).sent, []);
 }
 
 #[test]

@@ -336,6 +336,36 @@ mod attempts {
         }
     }
 
+    /// RFC 4724 §4.1: the R bit is for the first session after a restart.
+    #[test]
+    fn only_the_first_session_follows_a_restart() {
+        let restart = connection::Restart { time: secs(20), long_lived: secs(0) };
+        let session = connection::Config { restart: Some(restart), ..config().session };
+        let mut scene = Scene::new(Config { session, ..config() });
+        let opening = Opening::new(router_id(1));
+        let preserved = [Family::Ipv4Unicast].into();
+        scene.peer.start(Opening { restarted: true, preserved, ..opening }, scene.now);
+        let bits = |scene: &mut Scene| {
+            let (_, serial) = scene.next_attempt();
+            scene.connect(serial);
+            let said = scene.say();
+            let [(_, Message::Open(open))] = &said[..] else { panic!("{said:?}") };
+            let restart = open.capabilities.graceful_restart.clone().unwrap();
+            (serial, (restart.restarted, restart.families.into_values().collect::<Vec<_>>()))
+        };
+        for _ in 0..2 {
+            let (serial, bits) = bits(&mut scene);
+            assert_eq!(bits, (true, vec![true, false]));
+            scene.hear(serial, &Notification::cease(5).encode());
+        }
+        let (serial, _) = bits(&mut scene);
+        scene.hear(serial, &[open_of(2), keepalive()].concat());
+        assert_eq!(scene.peer.state(), State::Established);
+        scene.peer.handle_closed(serial, None, scene.now);
+        let (_, bits) = bits(&mut scene);
+        assert_eq!(bits, (false, vec![true, true]));
+    }
+
     #[test]
     fn a_longer_connect_retry_time_is_the_bound_itself() {
         let minute = secs(60);

@@ -14,6 +14,8 @@ pub struct Notification {
     pub data: Vec<u8>,
 }
 
+const HARD_RESET: u8 = 9;
+
 /// One error code with its subcodes.
 struct Code {
     code: u8,
@@ -86,8 +88,8 @@ const CODES: &[Code] = &[
             (6, "Other Configuration Change"),
             (7, "Connection Collision Resolution"),
             (8, "Out of Resources"),
-            (9, "Hard Reset"), // RFC 8538
-            (10, "BFD Down"),  // RFC 9384
+            (HARD_RESET, "Hard Reset"), // RFC 8538
+            (10, "BFD Down"),           // RFC 9384
         ],
     },
     // RFC 7313
@@ -134,6 +136,20 @@ impl Notification {
         let mut data = vec![length];
         data.extend(text.as_bytes());
         Self::new(Self::CEASE, 2, data)
+    }
+
+    /// The same, and the peer is to forget our routes although it would keep them over a
+    /// NOTIFICATION (RFC 8538 §3.1).
+    #[must_use]
+    pub fn hard_reset(&self) -> Self {
+        let data = [&[self.code, self.subcode][..], &self.data].concat();
+        Self::new(Self::CEASE, HARD_RESET, data)
+    }
+
+    /// What a hard reset is for.
+    fn inside(&self) -> Option<Self> {
+        let is_hard = (self.code, self.subcode) == (Self::CEASE, HARD_RESET);
+        Self::decode(&self.data).filter(|_| is_hard)
     }
 
     /// A Cease without data.
@@ -193,9 +209,13 @@ impl fmt::Display for Notification {
             None => f.write_str("/unknown subcode")?,
         }
         write!(f, " ({}/{})", self.code, self.subcode)?;
-        match self.shutdown_communication() {
-            Some(text) => write!(f, ": {text}"),
-            None => Ok(()),
+        if let Some(text) = self.shutdown_communication() {
+            write!(f, ": {text}")?;
+        }
+        match self.inside() {
+            // One in another says no more.
+            Some(inside) if inside.inside().is_none() => write!(f, ": {inside}"),
+            Some(_) | None => Ok(()),
         }
     }
 }

@@ -75,6 +75,19 @@ fn a_notification_reads_as_words_with_its_numbers() {
             Notification::administrative_shutdown("new cables"),
             "Cease/Administrative Shutdown (6/2): new cables",
         ),
+        (
+            Notification::administrative_shutdown("new cables").hard_reset(),
+            "Cease/Hard Reset (6/9): Cease/Administrative Shutdown (6/2): new cables",
+        ),
+        (Notification::cease(10).hard_reset(), "Cease/Hard Reset (6/9): Cease/BFD Down (6/10)"),
+        // Whatever a peer puts into one
+        (Notification::new(6, 9, vec![]), "Cease/Hard Reset (6/9)"),
+        (Notification::new(6, 9, vec![6]), "Cease/Hard Reset (6/9)"),
+        (
+            Notification::new(6, 9, vec![6, 2, 255, 1, 2]),
+            "Cease/Hard Reset (6/9): Cease/Administrative Shutdown (6/2)",
+        ),
+        (Notification::cease(2).hard_reset().hard_reset(), "Cease/Hard Reset (6/9)"),
     ] {
         assert_eq!(notification.to_string(), shown);
     }
