@@ -7,6 +7,7 @@
 //! | `routes` | what routers receive: families, attributes, aggregates, policy |
 //! | `bfd` | RFC 5880, 5881, 5882, 5883, 9384 with BIRD and FRR |
 //! | `sessions` | RFC 4271 sessions: passive, collisions, passwords, refusals, and what they are called |
+//! | `capabilities` | what both ends can do: RFC 5492, 7313, 8950, 9234 |
 //! | `lifecycle` | start, reload, stop, crash, permissions |
 //! | `restart` | graceful restart: RFC 4724, RFC 8538 |
 #![expect(
@@ -17,6 +18,7 @@
 )]
 
 mod bfd;
+mod capabilities;
 mod fabric;
 mod lifecycle;
 mod restart;
