@@ -64,16 +64,62 @@ impl Target {
     }
 }
 
+/// A route as a peer has been sent it; what follows from the session is known to its [`Target`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sent {
+    /// Shared with all routes that have the same
+    pub attributes: Arc<Attributes>,
+    /// NEXT_HOP, or that of MP_REACH_NLRI
+    pub next_hop: IpAddr,
+    /// Since when the peer has it so; to tell it the same again changes nothing
+    pub since: Instant,
+}
+
+impl Sent {
+    fn is_same(&self, other: &Self) -> bool {
+        self.attributes == other.attributes && self.next_hop == other.next_hop
+    }
+}
+
+/// What the UPDATEs built so far come to for a prefix.
+#[derive(Debug)]
+struct Told {
+    route: Sent,
+    /// The peer must be told again, whatever it has
+    again: bool,
+}
+
+/// What is still to happen to a prefix that a peer does not have as it is wanted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Pending {
+    /// It is wanted, and there is nobody to tell
+    #[error("no session")]
+    NoSession,
+    /// It is wanted, and cannot be sent on this session
+    #[error("{0}")]
+    NotSendable(NotSendable),
+    /// An UPDATE is built that will wait until the writer has room
+    #[error("about to be sent")]
+    Due,
+    /// The kernel has not taken all of an UPDATE
+    #[error("being sent")]
+    Unwritten,
+    /// The peer has it with other attributes
+    #[error("a change of it is being sent")]
+    Changing,
+    /// The peer has it, and should not
+    #[error("its withdrawal is being sent")]
+    Leaving,
+}
+
 /// The routes for one peer.
 #[derive(Debug, Default)]
 pub struct AdjRibOut {
     wanted: BTreeMap<IpNet, Arc<Attributes>>,
-    /// What the UPDATEs built so far come to; `None` where the peer must be told again whatever
-    /// it has
-    told: BTreeMap<IpNet, Option<Arc<Attributes>>>,
-    /// Prefixes in UPDATEs that the kernel has not taken yet, and whether the peer has them from
+    told: BTreeMap<IpNet, Told>,
+    /// Prefixes in UPDATEs that the kernel has not taken yet, and what the peer has of them from
     /// before
-    unwritten: BTreeMap<IpNet, bool>,
+    unwritten: BTreeMap<IpNet, Option<Sent>>,
     /// Prefixes to announce, and since when that has been decided
     announce: BTreeMap<IpNet, Instant>,
     /// Prefixes to withdraw, and since when that has been decided
@@ -113,37 +159,69 @@ impl AdjRibOut {
         self.compare(prefix, now);
     }
 
+    /// What the peer has been sent of this prefix and not been sent the withdrawal of, as far as
+    /// the kernel has taken either.
+    #[must_use]
+    pub fn sent(&self, prefix: IpNet) -> Option<&Sent> {
+        match self.unwritten.get(&prefix) {
+            Some(before) => before.as_ref(),
+            None => self.told.get(&prefix).map(|told| &told.route),
+        }
+    }
+
+    /// For how many prefixes the peer has been [sent](Self::sent) something.
+    #[must_use]
+    pub fn sent_count(&self) -> usize {
+        let had = self.unwritten.values().flatten().count();
+        let told = self.unwritten.keys().filter(|prefix| self.told.contains_key(*prefix)).count();
+        self.told.len() + had - told
+    }
+
+    /// Whether the peer has been [sent](Self::sent) this prefix.
+    #[must_use]
+    pub fn is_sent(&self, prefix: IpNet) -> bool {
+        self.sent(prefix).is_some()
+    }
+
+    /// What is still to happen to a prefix; `None` where the peer has what it should.
+    #[must_use]
+    pub fn pending(&self, prefix: IpNet) -> Option<Pending> {
+        let sent = self.sent(prefix);
+        let Some(wanted) = self.wanted.get(&prefix) else {
+            return sent.map(|_| Pending::Leaving);
+        };
+        let Some(target) = &self.target else { return Some(Pending::NoSession) };
+        let next_hop = target.next_hop(Family::of(prefix));
+        let is_so = |sent: &Sent| sent.attributes == *wanted && next_hop == Ok(sent.next_hop);
+        if sent.is_some_and(is_so) {
+            return None;
+        }
+        match (sent, target.check(prefix, wanted)) {
+            (Some(_), Ok(())) => Some(Pending::Changing),
+            (Some(_), Err(_)) => Some(Pending::Leaving),
+            (None, Err(why)) => Some(Pending::NotSendable(why)),
+            (None, Ok(())) if self.unwritten.contains_key(&prefix) => Some(Pending::Unwritten),
+            (None, Ok(())) => Some(Pending::Due),
+        }
+    }
+
     /// The prefixes that are wanted.
     pub fn wanted(&self) -> impl Iterator<Item = IpNet> + '_ {
         self.wanted.keys().copied()
     }
 
-    /// Whether the peer has been sent this prefix and not been sent its withdrawal, as far as the
-    /// kernel has taken either.
+    /// Every prefix that is wanted or has been sent.
     #[must_use]
-    pub fn is_sent(&self, prefix: IpNet) -> bool {
-        let told = self.told.contains_key(&prefix);
-        self.unwritten.get(&prefix).copied().unwrap_or(told)
+    pub fn prefixes(&self) -> BTreeSet<IpNet> {
+        let told = self.told.keys().chain(self.unwritten.keys());
+        let told = told.filter(|prefix| self.is_sent(**prefix));
+        self.wanted.keys().chain(told).copied().collect()
     }
 
-    /// For how many prefixes [`Self::is_sent`] holds.
+    /// How this session writes routes; `None` while there is none.
     #[must_use]
-    pub fn sent_count(&self) -> usize {
-        let had = self.unwritten.values().filter(|had| **had).count();
-        let told = self.unwritten.keys().filter(|prefix| self.told.contains_key(*prefix)).count();
-        self.told.len() + had - told
-    }
-
-    /// Whether the peer still has this prefix though it should not.
-    #[must_use]
-    pub fn is_leaving(&self, prefix: IpNet) -> bool {
-        self.is_sent(prefix) && !self.wanted.contains_key(&prefix)
-    }
-
-    /// Whether an UPDATE about this prefix has been built that the kernel has not taken yet.
-    #[must_use]
-    pub fn is_unwritten(&self, prefix: IpNet) -> bool {
-        self.unwritten.contains_key(&prefix)
+    pub fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
     }
 
     /// A session begins: everything wanted is due, then End-of-RIB (RFC 4724 §2).
@@ -190,7 +268,7 @@ impl AdjRibOut {
 
     fn resend(&mut self, family: Family, now: Instant) {
         for (_, told) in self.told.iter_mut().filter(|(prefix, _)| Family::of(**prefix) == family) {
-            *told = None;
+            told.again = true;
         }
         self.compare_all(now);
     }
@@ -204,10 +282,7 @@ impl AdjRibOut {
     #[must_use]
     pub fn not_sendable(&self, prefix: IpNet) -> Option<NotSendable> {
         let target = self.target.as_ref()?;
-        match self.wanted.get(&prefix) {
-            Some(attributes) => target.check(prefix, attributes).err(),
-            None => target.next_hop(Family::of(prefix)).err(),
-        }
+        target.check(prefix, self.wanted.get(&prefix)?).err()
     }
 
     /// Whether [`Self::poll_update`] has something.
@@ -238,8 +313,8 @@ impl AdjRibOut {
             let mut decided = Vec::with_capacity(count);
             for prefix in prefixes.iter().take(count) {
                 decided.extend(self.withdraw.remove(prefix));
-                self.told.remove(prefix);
-                self.unwritten.entry(*prefix).or_insert(true);
+                let before = self.told.remove(prefix).map(|told| told.route);
+                self.unwritten.entry(*prefix).or_insert(before);
             }
             return Some(Built { message, decided });
         }
@@ -256,9 +331,11 @@ impl AdjRibOut {
             let (message, count) = wire::announce(announcement, &prefixes, target.encoding);
             let mut decided = Vec::with_capacity(count);
             for prefix in prefixes.iter().take(count) {
-                decided.extend(self.announce.remove(prefix));
-                let had = self.told.insert(*prefix, Some(attributes.clone())).is_some();
-                self.unwritten.entry(*prefix).or_insert(had);
+                let Some(since) = self.announce.remove(prefix) else { continue };
+                decided.push(since);
+                let route = Sent { attributes: attributes.clone(), next_hop, since };
+                let before = self.told.insert(*prefix, Told { route, again: false });
+                self.unwritten.entry(*prefix).or_insert(before.map(|told| told.route));
             }
             return Some(Built { message, decided });
         }
@@ -281,8 +358,12 @@ impl AdjRibOut {
     }
 
     /// The kernel has taken all UPDATEs built so far.
-    pub fn handle_written(&mut self) {
-        self.unwritten.clear();
+    pub fn handle_written(&mut self, now: Instant) {
+        for (prefix, before) in std::mem::take(&mut self.unwritten) {
+            let Some(Told { route, .. }) = self.told.get_mut(&prefix) else { continue };
+            let same = before.filter(|before| before.is_same(route));
+            route.since = same.map_or(now, |before| before.since);
+        }
     }
 
     fn compare_all(&mut self, now: Instant) {
@@ -298,7 +379,8 @@ impl AdjRibOut {
         let wanted = self.wanted.get(&prefix);
         let wanted = wanted.filter(|attributes| target.check(prefix, attributes).is_ok());
         let told = self.told.get(&prefix);
-        if wanted.is_some() && wanted != told.and_then(Option::as_ref) {
+        let has = told.filter(|told| !told.again).map(|told| &told.route.attributes);
+        if wanted.is_some() && wanted != has {
             self.announce.entry(prefix).or_insert(now);
         } else {
             self.announce.remove(&prefix);
@@ -324,7 +406,8 @@ impl Target {
 
     /// RFC 4271 §5.1.2: our number to an external peer, as often as policy says; nothing to an
     /// internal one.
-    fn as_path(&self, attributes: &Attributes) -> Vec<Asn> {
+    #[must_use]
+    pub fn as_path(&self, attributes: &Attributes) -> Vec<Asn> {
         if self.encoding.internal {
             return Vec::new();
         }

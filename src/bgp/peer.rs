@@ -237,7 +237,7 @@ impl Peer {
         let Some(slot) = self.connections.get_mut(role) else { return };
         let decided = slot.in_flight.take();
         if slot.established {
-            self.rib.handle_written();
+            self.rib.handle_written(now);
         }
         if let Some(decided) = decided.filter(|decided| !decided.is_empty()) {
             let times = decided.iter().map(|at| now.saturating_duration_since(*at)).collect();

@@ -11,6 +11,7 @@ use super::{Output, Speaker, Start};
 use crate::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
 use crate::bfd::session::Event as BfdSessionEvent;
 use crate::bgp::Serial;
+use crate::bgp::adj_rib_out::Pending;
 use crate::bgp::connection::Opening;
 use crate::bgp::peer::{Action, BfdVerdict, Event, Peer};
 use crate::bgp::transport::{Tcp, Transport};
@@ -30,6 +31,16 @@ pub(super) struct PeerEntry {
     pub(super) decision_to_wire: Histogram,
     /// How many sessions ended, by the kind of reason
     pub(super) session_downs: BTreeMap<&'static str, u64>,
+}
+
+impl PeerEntry {
+    /// Why the peer does not have a prefix as it is wanted.
+    pub(super) fn describe(&self, pending: Pending) -> String {
+        if pending == Pending::NoSession {
+            return format!("{pending} ({:?})", self.peer.state());
+        }
+        pending.to_string()
+    }
 }
 
 /// What is known of a peer's BFD session.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::histogram::Histogram;
 use super::peers::PeerEntry;
 use super::{ServiceEntry, Speaker};
+use crate::bgp::adj_rib_out::Pending;
 use crate::bgp::down::DownReason;
 use crate::bgp::peer::State;
 use crate::check::Outcome;
@@ -329,18 +330,13 @@ impl Speaker {
         let prefixes = self.rib.prefixes_for(vip, name);
         let rib = entry.peer.rib();
         let sent: Vec<IpNet> = prefixes.iter().copied().filter(|p| rib.is_sent(*p)).collect();
+        let pending = || prefixes.iter().find_map(|prefix| rib.pending(*prefix));
         let reason = if !sent.is_empty() {
             None
         } else if prefixes.is_empty() {
             Some("no advertisement selects this pool and this peer".into())
-        } else if entry.peer.session().is_none() {
-            Some(format!("no session ({:?})", entry.peer.state()))
-        } else if let Some(refused) = prefixes.iter().find_map(|prefix| rib.not_sendable(*prefix)) {
-            Some(refused.to_string())
-        } else if prefixes.iter().any(|prefix| rib.is_unwritten(*prefix)) {
-            Some("being sent".into())
         } else {
-            Some("about to be sent".into())
+            Some(entry.describe(pending().unwrap_or(Pending::Due)))
         };
         VipPeerStatus { peer: name.clone(), selected: !prefixes.is_empty(), prefixes: sent, reason }
     }
@@ -349,8 +345,9 @@ impl Speaker {
     fn vip_left(&self, vip: IpAddr, name: &PeerName, entry: &PeerEntry) -> Option<VipPeerStatus> {
         let rib = entry.peer.rib();
         let prefixes = self.rib.prefixes_for(vip, name).into_iter();
-        let prefixes: Vec<IpNet> = prefixes.filter(|prefix| rib.is_leaving(*prefix)).collect();
-        let reason = Some("its withdrawal is being sent".into());
+        let is_leaving = |prefix: &IpNet| rib.pending(*prefix) == Some(Pending::Leaving);
+        let prefixes: Vec<IpNet> = prefixes.filter(is_leaving).collect();
+        let reason = Some(entry.describe(Pending::Leaving));
         let left = VipPeerStatus { peer: name.clone(), selected: true, prefixes, reason };
         (!left.prefixes.is_empty()).then_some(left)
     }

@@ -14,7 +14,7 @@ use proptest::{option, prop_oneof, proptest};
 use super::clock::{secs, start};
 use super::octets::{EXTERNAL, INTERNAL, Message, hosts, read};
 use super::strategies::{cases, encoding};
-use crate::bgp::adj_rib_out::{AdjRibOut, NotSendable, Target};
+use crate::bgp::adj_rib_out::{AdjRibOut, NotSendable, Pending, Sent, Target};
 use crate::bgp::wire::{AsPath, Encoding, Origin, PathAttributes, Refresh, Segment, Update};
 use crate::route::{Asn, Attributes, Community, Family, LargeCommunity, NextHops};
 use Family::{Ipv4Unicast, Ipv6Unicast};
@@ -150,7 +150,7 @@ fn session_with(prefixes: &[IpNet]) -> (AdjRibOut, Listener, Instant) {
     }
     let mut listener = Listener::default();
     listener.listen_to_all(&mut rib, EXTERNAL);
-    rib.handle_written();
+    rib.handle_written(now);
     assert_eq!(listener.routes.keys().copied().collect::<Vec<_>>(), prefixes);
     (rib, listener, now)
 }
@@ -192,6 +192,48 @@ fn changes_that_cancel_out_before_they_are_sent_are_not() {
         assert!(!rib.has_update(), "{what}");
         assert!(rib.poll_update().is_none(), "{what}");
     }
+}
+
+#[test]
+fn a_thousand_prefixes_that_flap_while_there_is_no_room_send_nothing() {
+    for family in Family::ALL {
+        let (stable, flapping) = (hosts(family, 2000), hosts(family, 1000));
+        let (mut rib, mut listener, now) = session_with(&stable);
+        let told = listener.routes.clone();
+        for _ in 0..3 {
+            for vip in &flapping {
+                rib.set(*vip, None, now);
+            }
+            assert!(rib.has_update());
+            for vip in &flapping {
+                rib.set(*vip, Some(colour(1)), now);
+            }
+        }
+        assert!(!rib.has_update());
+        assert_eq!(listener.listen_to_all(&mut rib, EXTERNAL), []);
+        assert_eq!(listener.routes, told);
+    }
+}
+
+#[test]
+fn attributes_are_shared_by_all_that_is_sent_with_them() {
+    let vips = hosts(Ipv4Unicast, 1000);
+    let now = start();
+    let shared = colour(1);
+    let mut rib = AdjRibOut::default();
+    rib.start(target(EXTERNAL), now);
+    for vip in &vips {
+        rib.set(*vip, Some(shared.clone()), now);
+    }
+    Listener::default().listen_to_all(&mut rib, EXTERNAL);
+    rib.handle_written(now);
+    for vip in &vips {
+        assert!(Arc::ptr_eq(&rib.sent(*vip).unwrap().attributes, &shared));
+    }
+    // Ours, and for each prefix the one that is wanted and the one that was sent.
+    assert_eq!(Arc::strong_count(&shared), 1 + 2 * vips.len());
+    rib.stop();
+    assert_eq!(Arc::strong_count(&shared), 1 + vips.len());
 }
 
 #[test]
@@ -406,7 +448,7 @@ fn a_withdrawal_during_a_refresh_is_still_sent() {
     rib.refresh(Ipv4Unicast, now);
     rib.set(vip, None, now);
     assert_eq!(listener.listen_to_all(&mut rib, EXTERNAL), [Kind::Withdrawal]);
-    rib.handle_written();
+    rib.handle_written(now);
     assert!(!rib.is_sent(vip));
     // And one that came back is told again, since that is what was asked for.
     let (mut rib, mut listener, now) = session_with(&[vip]);
@@ -469,8 +511,10 @@ fn a_family_that_was_not_negotiated_is_not_sent() {
     assert_eq!(listener.routes.into_keys().collect::<Vec<_>>(), [four]);
     assert_eq!(rib.not_sendable(six), Some(NotSendable::FamilyNotNegotiated(Ipv6Unicast)));
     assert_eq!(rib.wanted().collect::<Vec<_>>(), [four, six]);
-    assert!(rib.is_unwritten(four) && !rib.is_unwritten(six));
-    rib.handle_written();
+    let refused = NotSendable::FamilyNotNegotiated(Ipv6Unicast);
+    assert_eq!(rib.pending(four), Some(Pending::Unwritten));
+    assert_eq!(rib.pending(six), Some(Pending::NotSendable(refused)));
+    rib.handle_written(now);
     assert_eq!([four, six].map(|prefix| rib.is_sent(prefix)), [true, false]);
     rib.set(six, None, now);
     rib.refresh(Ipv6Unicast, now);
@@ -567,10 +611,52 @@ fn a_change_has_been_sent_once_the_kernel_has_taken_it() {
     assert_eq!((is_sent(&rib), rib.sent_count()), ([true, false], 1), "decided");
     listener.listen_to_all(&mut rib, EXTERNAL);
     assert_eq!((is_sent(&rib), rib.sent_count()), ([true, false], 1), "with the writer");
-    assert!(rib.is_unwritten(old) && rib.is_unwritten(new));
-    rib.handle_written();
+    let pending = |rib: &AdjRibOut| [old, new].map(|prefix| rib.pending(prefix));
+    assert_eq!(pending(&rib), [Some(Pending::Leaving), Some(Pending::Unwritten)]);
+    rib.handle_written(now);
     assert_eq!((is_sent(&rib), rib.sent_count()), ([false, true], 1), "with the kernel");
-    assert!(!rib.is_unwritten(old) && !rib.is_unwritten(new));
+    assert_eq!(pending(&rib), [None, None]);
+}
+
+#[test]
+fn a_route_has_been_sent_since_the_kernel_took_it_as_it_is() {
+    let vip = prefix("198.51.100.1/32");
+    let (mut rib, mut listener, now) = session_with(&[vip]);
+    let later = |count| now + secs(count);
+    let sent = |rib: &AdjRibOut| rib.sent(vip).map(|sent| (sent.attributes.clone(), sent.since));
+    assert_eq!(sent(&rib), Some((colour(1), now)));
+
+    rib.set(vip, Some(colour(2)), later(1));
+    listener.listen_to_all(&mut rib, EXTERNAL);
+    assert_eq!(sent(&rib), Some((colour(1), now)), "with the writer");
+    assert_eq!(rib.pending(vip), Some(Pending::Changing));
+    rib.handle_written(later(3));
+    assert_eq!(sent(&rib), Some((colour(2), later(3))));
+    assert_eq!(rib.pending(vip), None);
+
+    rib.refresh(Ipv4Unicast, later(4));
+    listener.listen_to_all(&mut rib, EXTERNAL);
+    assert_eq!(rib.pending(vip), None, "what is told again is what the peer has");
+    rib.handle_written(later(5));
+    assert_eq!(sent(&rib), Some((colour(2), later(3))), "told again, no other than before");
+
+    rib.set_next_hops(next_hops(2), later(6));
+    assert_eq!(rib.pending(vip), Some(Pending::Changing));
+    listener.listen_to_all(&mut rib, EXTERNAL);
+    rib.handle_written(later(7));
+    assert_eq!(sent(&rib), Some((colour(2), later(7))));
+    assert_eq!(rib.sent(vip).unwrap().next_hop, IpAddr::from([192, 0, 2, 2]));
+
+    rib.set_next_hops(NextHops::default(), later(8));
+    assert_eq!(rib.pending(vip), Some(Pending::Leaving), "wanted, but it cannot stay");
+    listener.listen_to_all(&mut rib, EXTERNAL);
+    rib.handle_written(later(9));
+    let refused = NotSendable::NoNextHop(Ipv4Unicast);
+    assert_eq!((sent(&rib), rib.pending(vip)), (None, Some(Pending::NotSendable(refused))));
+    rib.stop();
+    assert_eq!(rib.pending(vip), Some(Pending::NoSession));
+    rib.set(vip, None, later(10));
+    assert_eq!((rib.pending(vip), rib.prefixes()), (None, BTreeSet::new()));
 }
 
 /// What can happen to an Adj-RIB-Out.
@@ -648,7 +734,7 @@ struct World {
     rib: AdjRibOut,
     listener: Listener,
     /// What the listener had when the kernel last took everything
-    written: BTreeSet<IpNet>,
+    written: BTreeMap<IpNet, PathAttributes>,
     wanted: BTreeMap<IpNet, Arc<Attributes>>,
     target: Option<Target>,
     released: bool,
@@ -677,8 +763,8 @@ impl World {
                 }
             }
             Step::Written => {
-                self.rib.handle_written();
-                self.written = self.listener.routes.keys().copied().collect();
+                self.rib.handle_written(now);
+                self.written = self.listener.routes.clone();
             }
             Step::Start(target) => {
                 self.rib.start(target.clone(), now);
@@ -695,8 +781,11 @@ impl World {
                 self.released = true;
             }
         }
-        let sent = universe().into_iter().filter(|prefix| self.rib.is_sent(*prefix));
-        assert_eq!(sent.collect::<BTreeSet<_>>(), self.written);
+        let sent = universe().into_iter().filter_map(|prefix| {
+            let Sent { attributes, next_hop, .. } = self.rib.sent(prefix)?;
+            Some((prefix, as_read(attributes, self.target.as_ref()?, *next_hop)))
+        });
+        assert_eq!(sent.collect::<BTreeMap<_, _>>(), self.written);
         assert_eq!(self.rib.sent_count(), self.written.len());
         assert!(self.rib.wanted().eq(self.wanted.keys().copied()));
     }

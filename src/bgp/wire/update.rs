@@ -36,6 +36,14 @@ impl Encoding {
     }
 }
 
+impl Encoding {
+    /// RFC 4271 §5.1.5: always to an internal peer, never to an external one.
+    #[must_use]
+    pub fn local_pref(self, attributes: &Attributes) -> Option<u32> {
+        self.internal.then(|| attributes.local_pref.unwrap_or(100))
+    }
+}
+
 /// A received UPDATE after RFC 7606 was applied to it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Update {
@@ -404,9 +412,7 @@ fn path_attributes(announcement: Announcement<'_>, encoding: Encoding) -> Vec<u8
     if let Some(med) = attributes.med {
         put_attribute(&mut out, code::MULTI_EXIT_DISC, &med.to_be_bytes());
     }
-    if encoding.internal {
-        // RFC 4271 §5.1.5: always to an internal peer, never to an external one.
-        let local_pref = attributes.local_pref.unwrap_or(100);
+    if let Some(local_pref) = encoding.local_pref(attributes) {
         put_attribute(&mut out, code::LOCAL_PREF, &local_pref.to_be_bytes());
     }
     if !attributes.communities.is_empty() {
