@@ -32,6 +32,16 @@ enum Command {
         #[arg(value_name = "SERVICE")]
         services: Vec<String>,
     },
+    /// Show the routes that each peer has been sent, and why what it should have is not among them
+    Routes {
+        /// Only this peer
+        #[arg(long, value_name = "NAME")]
+        peer: Option<String>,
+
+        /// As one JSON document
+        #[arg(long)]
+        json: bool,
+    },
     /// Let vipcastd read its configuration again, and wait until it is in force
     Reload,
 }
@@ -84,10 +94,23 @@ async fn run(directory: &Path, command: Command) -> Result<String, String> {
             if json {
                 return Ok(format!("{document}\n"));
             }
-            let colour = std::io::stdout().is_terminal() && no_color_is_unset();
-            Ok(render::status(&status, &only, render::Style { colour }))
+            Ok(render::status(&status, &only, style()))
+        }
+        Command::Routes { peer, json } => {
+            let routes = client::routes(directory, peer.map(Into::into)).await;
+            let routes = routes.map_err(|error| error.to_string())?;
+            if json {
+                let document = serde_json::to_string(&routes).map_err(|error| error.to_string())?;
+                return Ok(format!("{document}\n"));
+            }
+            Ok(render::routes(&routes, style()))
         }
     }
+}
+
+/// Colours are for terminals.
+fn style() -> render::Style {
+    render::Style { colour: std::io::stdout().is_terminal() && no_color_is_unset() }
 }
 
 /// Whether the user has not asked for plain text (no-color.org).

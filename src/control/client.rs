@@ -6,9 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use zbus::{fdo, proxy};
 
 use super::{check_length, socket_path};
+use crate::route::PeerName;
+use crate::speaker::routes::PeerRoutes;
 use crate::speaker::status::Status;
 use crate::sys;
 
@@ -41,6 +44,9 @@ pub enum Error {
     /// It refused
     #[error("{0}")]
     Refused(String),
+    /// There is no such peer, or not any more
+    #[error("{0}")]
+    NoPeer(String),
     /// It did not answer
     #[error("vipcastd does not answer: {0}")]
     NoAnswer(String),
@@ -53,6 +59,8 @@ pub enum Error {
 )]
 trait Manager {
     fn describe(&self) -> zbus::Result<String>;
+    fn peers(&self) -> zbus::Result<Vec<String>>;
+    fn routes(&self, peer: &str) -> zbus::Result<String>;
     fn reload(&self) -> zbus::Result<()>;
 }
 
@@ -64,9 +72,40 @@ trait Manager {
 pub async fn describe(runtime_directory: &Path) -> Result<(String, Status), Error> {
     let manager = connect(runtime_directory).await?;
     let json = within(manager.describe()).await?;
-    let status = serde_json::from_str(&json)
-        .map_err(|error| Error::NoAnswer(format!("it is of another version ({error})")))?;
+    let status = understood(&json)?;
     Ok((json, status))
+}
+
+fn understood<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+    serde_json::from_str(json)
+        .map_err(|error| Error::NoAnswer(format!("it is of another version ({error})")))
+}
+
+/// What one peer, or each, has been sent and what not. The daemon is asked peer by peer, so each
+/// answer is about a moment of its own.
+///
+/// # Errors
+///
+/// When it cannot be asked, or there is no such peer.
+pub async fn routes(
+    runtime_directory: &Path,
+    only: Option<PeerName>,
+) -> Result<Vec<PeerRoutes>, Error> {
+    let manager = connect(runtime_directory).await?;
+    let peers = within(manager.peers()).await?;
+    if let Some(name) = only.as_ref().filter(|name| !peers.iter().any(|p| p == name.as_ref())) {
+        let text = format!("no peer {name}; there are: {}", peers.join(", "));
+        return Err(Error::Refused(text));
+    }
+    let mut all = Vec::new();
+    for peer in peers.iter().filter(|p| only.as_ref().is_none_or(|name| *p == name.as_ref())) {
+        match within(manager.routes(peer)).await {
+            Ok(json) => all.push(understood(&json)?),
+            Err(Error::NoPeer(_)) => {} // a reload took it away just now
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 /// Lets the daemon read its configuration again, and waits until it is in force.
@@ -108,6 +147,8 @@ async fn within<T>(call: impl Future<Output = zbus::Result<T>>) -> Result<T, Err
 fn refusal(error: fdo::Error) -> Error {
     if let fdo::Error::Failed(text) | fdo::Error::AccessDenied(text) = error {
         Error::Refused(text)
+    } else if let fdo::Error::InvalidArgs(text) = error {
+        Error::NoPeer(text)
     } else {
         Error::NoAnswer(error.to_string())
     }

@@ -2,7 +2,8 @@
 //! socket in the runtime directory, so that it works where no bus runs.
 //!
 //! `Describe` returns a JSON document, as the methods of that name of systemd's own daemons do;
-//! [`Status`] is its schema. Anybody on the host may ask; only root and the daemon's own
+//! [`Status`] is its schema. `Routes` does so for one peer at a time, with
+//! [`PeerRoutes`](crate::speaker::routes::PeerRoutes). Anybody on the host may ask; only root and the daemon's own
 //! user may change anything.
 pub mod client;
 pub mod render;
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
 
+use crate::route::PeerName;
+use crate::speaker::routes::Snapshot;
 use crate::speaker::status::Status;
 
 /// The object that is served.
@@ -45,6 +48,10 @@ fn check_length(path: &Path) -> io::Result<()> {
 pub enum Request {
     /// What is the daemon like?
     Describe(oneshot::Sender<Box<Status>>),
+    /// How are the peers called?
+    Peers(oneshot::Sender<Vec<PeerName>>),
+    /// What has a peer been sent? Nothing is answered about one that there is not
+    Routes(PeerName, oneshot::Sender<Option<Box<Snapshot>>>),
     /// Read the configuration again; the answer comes when it is in force, or says why it is not
     Reload(oneshot::Sender<Result<(), String>>),
 }

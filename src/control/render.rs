@@ -1,4 +1,4 @@
-//! [`Status`] as a person reads it: what is wrong stands out, and says why.
+//! [`Status`] and [`PeerRoutes`] as a person reads them: what is wrong stands out, and says why.
 use std::fmt::Write;
 
 use ipnet::IpNet;
@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::route::ServiceName;
 use crate::service::health::Verdict;
+use crate::speaker::routes::{NotSent, PeerRoutes, SentRoute};
 use crate::speaker::status::{CheckStatus, Down, PeerStatus, ServiceStatus, Status, VipStatus};
 
 /// How it is drawn.
@@ -33,6 +34,20 @@ pub fn status(status: &Status, only: &[ServiceName], style: Style) -> String {
     }
     page.text
 }
+
+/// Draws the routes of peers.
+#[must_use]
+pub fn routes(peers: &[PeerRoutes], style: Style) -> String {
+    let mut page = Page { text: String::new(), style, now: None };
+    for peer in peers {
+        page.now = peer.time.parse().ok();
+        page.routes(peer);
+    }
+    page.text
+}
+
+/// What the columns of a route are.
+const HEAD: [&str; 7] = ["prefix", "next hop", "AS_PATH", "origin", "MED", "LOCAL_PREF", "sent"];
 
 struct Page {
     text: String,
@@ -221,6 +236,68 @@ impl Page {
             };
             self.line(6, &text);
         }
+    }
+
+    fn routes(&mut self, peer: &PeerRoutes) {
+        if !self.text.is_empty() {
+            self.line(0, "");
+        }
+        let mark = match (peer.established, peer.not_sent.is_empty()) {
+            (false, _) => Mark::Bad,
+            (true, false) => Mark::Open,
+            (true, true) => Mark::Good,
+        };
+        let sent = plural(peer.sent.len(), "route", "routes");
+        let mut first = format!("{}  {}  {}, {sent} sent", peer.name, peer.address, peer.state);
+        if !peer.not_sent.is_empty() {
+            let _ = write!(first, ", {} not sent", peer.not_sent.len());
+        }
+        self.marked(0, mark, &first);
+        let rows: Vec<_> = peer.sent.iter().map(|route| self.row(route)).collect();
+        let mut widths = HEAD.map(str::len);
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.len().max(*width);
+            }
+        }
+        if !rows.is_empty() {
+            self.cells(&HEAD.map(String::from), widths);
+        }
+        for (row, route) in rows.iter().zip(&peer.sent) {
+            self.cells(row, widths);
+            let all = route.communities.iter().chain(&route.large_communities);
+            let all: Vec<&str> = all.map(String::as_str).collect();
+            if !all.is_empty() {
+                self.line(6, &all.join(" "));
+            }
+            if let Some(pending) = &route.pending {
+                self.line(6, pending);
+            }
+        }
+        let width = peer.not_sent.iter().map(|route| route.prefix.to_string().len()).max();
+        for NotSent { prefix, reason } in &peer.not_sent {
+            let prefix = format!("{:width$}", prefix.to_string(), width = width.unwrap_or(0));
+            self.marked(4, Mark::Bad, &format!("{prefix}  not sent: {reason}"));
+        }
+    }
+
+    fn row(&self, route: &SentRoute) -> [String; 7] {
+        let path: Vec<String> = route.as_path.iter().map(ToString::to_string).collect();
+        let number = |number: Option<u32>| number.map_or_else(|| "-".into(), |n| n.to_string());
+        [
+            route.prefix.to_string(),
+            route.next_hop.to_string(),
+            if path.is_empty() { "-".into() } else { path.join(" ") },
+            route.origin.clone(),
+            number(route.med),
+            number(route.local_pref),
+            format!("{} ago", self.ago(&route.since)),
+        ]
+    }
+
+    fn cells(&mut self, cells: &[String; 7], widths: [usize; 7]) {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        self.line(4, &padded.collect::<Vec<_>>().join("  "));
     }
 
     fn ago(&self, at: &str) -> String {

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use zbus::{Guid, fdo, interface};
 
 use super::{PATH, Request};
+use crate::route::PeerName;
 use crate::speaker::status::Status;
 
 /// Clients at a time that may change things, and that may not: the latter, who can be anybody,
@@ -100,6 +101,21 @@ impl Manager {
     async fn describe(&self) -> fdo::Result<String> {
         let status: Box<Status> = self.ask(Request::Describe).await?;
         serde_json::to_string(&status).map_err(|error| fdo::Error::Failed(error.to_string()))
+    }
+
+    /// The names of the peers.
+    async fn peers(&self) -> fdo::Result<Vec<String>> {
+        let peers = self.ask(Request::Peers).await?;
+        Ok(peers.into_iter().map(String::from).collect())
+    }
+
+    /// What a peer has been sent and what not, as JSON.
+    async fn routes(&self, peer: String) -> fdo::Result<String> {
+        let name = PeerName::from(peer);
+        let snapshot = self.ask(|reply| Request::Routes(name.clone(), reply)).await?;
+        let no_peer = || fdo::Error::InvalidArgs(format!("no peer {name}"));
+        let routes = snapshot.ok_or_else(no_peer)?.describe();
+        serde_json::to_string(&routes).map_err(|error| fdo::Error::Failed(error.to_string()))
     }
 
     /// Reads the configuration again and puts it into force; fails with what is wrong with it.

@@ -191,6 +191,11 @@ impl Owner {
                 // The client may have gone.
                 let _ = reply.send(Box::new(status));
             }
+            Wake::Client(Request::Peers(reply)) => drop(reply.send(self.speaker.peer_names())),
+            Wake::Client(Request::Routes(peer, reply)) => {
+                let clock = Clock { now, wall: SystemTime::now() };
+                drop(reply.send(self.speaker.routes(&peer, clock).map(Box::new)));
+            }
             Wake::Client(Request::Reload(reply)) => self.begin_reload(Some(reply)),
             Wake::Metrics(trouble) => self.handle_metrics(trouble),
             Wake::Reload => self.begin_reload(None),

@@ -16,6 +16,7 @@ pub mod notice;
 mod output;
 mod peers;
 mod reload;
+pub mod routes;
 mod shutdown;
 pub mod status;
 

@@ -3,7 +3,10 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
+use vipcast::route::{AnyCommunity, Community};
+use vipcast::speaker::routes::{PeerRoutes, SentRoute};
 use vipcast_lab::configuration::{POOLS, WEB, peers};
+use vipcast_lab::daemon::Daemon;
 use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, Transport, vip};
 use vipcast_lab::router::{Kind, Origin, Route};
 use vipcast_lab::wait;
@@ -97,6 +100,60 @@ fn an_internal_peer_gets_local_pref_and_an_empty_path() -> Result<()> {
         let route = route(&fabric, vip(5)[0])?;
         same("path", route.as_path, vec![])?;
         same("LOCAL_PREF", route.local_pref, Some(222))
+    })
+}
+
+/// What `vipcast routes` says the first router was sent for a prefix, once it was.
+fn sent(daemon: &Daemon, prefix: IpNet) -> Result<SentRoute> {
+    wait::until(&format!("{prefix} is sent"), BOUND, || {
+        let text = daemon.vipcast(["routes", "--peer", "tor1", "--json"])?;
+        let peers: Vec<PeerRoutes> = serde_json::from_str(&text)?;
+        let [peer] = &peers[..] else { anyhow::bail!("not one peer: {text}") };
+        Ok(peer.sent.iter().find(|route| route.prefix == prefix).cloned())
+    })
+}
+
+/// Attribute by attribute, as the router writes them.
+fn same_route(sent: &SentRoute, mut route: Route, is_internal: bool) -> Result<()> {
+    let numbers = sent.communities.iter().map(|text| match text.parse() {
+        Ok(AnyCommunity::Standard(Community(c))) => Ok(format!("{}:{}", c >> 16, c & 0xffff)),
+        other => anyhow::bail!("{text} is {other:?}"),
+    });
+    let mut communities = numbers.collect::<Result<Vec<String>>>()?;
+    communities.sort();
+    route.communities.sort();
+    same("communities", route.communities, communities)?;
+    let large = sent.large_communities.iter().map(|text| text.replace("large:", ""));
+    same("large communities", route.large_communities, large.collect())?;
+    ensure!(route.next_hops.contains(&sent.next_hop), "{sent:?}: {:?}", route.next_hops);
+    same("path", route.as_path, sent.as_path.iter().map(|asn| asn.0).collect())?;
+    same("MED", route.med, sent.med)?;
+    same("origin", format!("{:?}", route.origin).to_uppercase(), sent.origin.clone())?;
+    same("an external peer has a LOCAL_PREF", sent.local_pref.is_some(), is_internal)?;
+    if is_internal {
+        same("LOCAL_PREF", route.local_pref, sent.local_pref)?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn what_vipcast_routes_shows_is_what_the_router_has() -> Result<()> {
+    with_each(&ALL, |kind| {
+        for local_asn in [65100, 65000] {
+            let fabric = pair_expecting(kind, local_asn)?;
+            let text =
+                peers(&fabric, 1).replace("local-asn = 65100", &format!("local-asn = {local_asn}"));
+            let daemon = start(&fabric, 1, &(text + ATTRIBUTES + WEB))?;
+            for vip in vip(5) {
+                let route = route(&fabric, vip)?;
+                same_route(&sent(&daemon, vip)?, route, local_asn == 65000)
+                    .with_context(|| format!("{vip} from AS {local_asn}"))?;
+            }
+            let error = daemon.vipcast(["routes", "--peer", "tor9"]).expect_err("no such peer");
+            ensure!(format!("{error:#}").contains("no peer tor9; there are: tor1"), "{error:#}");
+        }
+        Ok(())
     })
 }
 

@@ -3,6 +3,7 @@ mod lifecycle;
 mod metrics;
 mod reload;
 mod routers;
+mod routes;
 mod services;
 mod status;
 mod vips;

@@ -24,6 +24,7 @@ use vipcast::config::{self, Config, Source};
 use vipcast::netlink::{Address, Event as NetlinkEvent, Link, Request};
 use vipcast::route::{Asn, Family, PeerName};
 use vipcast::speaker::notice::Notice;
+use vipcast::speaker::routes::{PeerRoutes, Snapshot};
 use vipcast::speaker::status::{Clock, Status};
 use vipcast::speaker::{Input, Output, Speaker};
 
@@ -225,6 +226,15 @@ impl World {
         }
     }
 
+    /// The router wants to hear its IPv4 routes again (RFC 2918).
+    pub(crate) fn refresh(&mut self, name: &str) {
+        let (serial, _) = self.router(name).connection.as_ref().expect("a connection");
+        let (serial, header) = (*serial, [255; 16]);
+        let octets = [&header[..], &[0, 23, 5, 0, 1, 0, 1]].concat();
+        self.feed(Input::Tcp(name.into(), serial, Tcp::Received(octets)));
+        self.settle();
+    }
+
     /// The router's operator takes BFD down.
     pub(crate) fn admin_down_bfd(&mut self, name: &str) {
         let now = self.now;
@@ -266,8 +276,19 @@ impl World {
     }
 
     pub(crate) fn status(&self) -> Status {
+        self.speaker.status(self.clock())
+    }
+
+    /// What the daemon says it has sent to all routers.
+    pub(crate) fn sent_routes(&self) -> Vec<PeerRoutes> {
+        let names = self.speaker.peer_names().into_iter();
+        let snapshots = names.filter_map(|name| self.speaker.routes(&name, self.clock()));
+        snapshots.map(Snapshot::describe).collect()
+    }
+
+    fn clock(&self) -> Clock {
         let wall = std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        self.speaker.status(Clock { now: self.now, wall })
+        Clock { now: self.now, wall }
     }
 
     /// The daemon stands still for so long, as when its host is suspended.

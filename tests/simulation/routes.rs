@@ -1,0 +1,138 @@
+//! What `vipcast routes` prints, to the letter, and that it is what the routers have.
+use vipcast::bgp::wire::{AsPath, Origin, Segment};
+use vipcast::control::render::{self, Style};
+
+use crate::world::{Health, Mood, World};
+use crate::{BASE, secs};
+
+const POLICY: &str = r#"
+[peer.inside]
+address = "10.0.0.3"
+remote-asn = "internal"
+
+[advertisement.all]
+communities = ["65000:7", "no-export", "large:65000:1:100"]
+med = 50
+prepend = 1
+local-pref = 200
+
+[service.dns]
+vips = ["203.0.113.53", "2001:db8:5::53"]
+
+[service.dns.check.alive]
+tcp = "203.0.113.53:53"
+"#;
+
+fn text(world: &World) -> String {
+    render::routes(&world.sent_routes(), Style { colour: false })
+}
+
+/// What the daemon says it has sent is what the router has, attribute by attribute.
+fn assert_true(world: &World) {
+    for peer in world.sent_routes() {
+        let has = &world.routers.get(&peer.name).expect("a router").routes;
+        assert!(has.keys().eq(peer.sent.iter().map(|route| &route.prefix)), "{}", peer.name);
+        for (route, attributes) in peer.sent.iter().zip(has.values()) {
+            let written = |all: &mut dyn Iterator<Item = String>| all.collect::<Vec<_>>();
+            let communities = &mut attributes.communities.iter().map(ToString::to_string);
+            let large = &mut attributes.large_communities.iter().map(ToString::to_string);
+            assert_eq!(route.communities, written(communities));
+            assert_eq!(route.large_communities, written(large));
+            assert_eq!(Some(route.next_hop), attributes.next_hop);
+            assert_eq!((route.med, route.local_pref), (attributes.med, attributes.local_pref));
+            let path = route.as_path.clone();
+            let path = if path.is_empty() { vec![] } else { vec![Segment::Sequence(path)] };
+            assert_eq!(attributes.as_path, Some(AsPath(path)));
+            assert_eq!(attributes.origin, Some(Origin::Igp));
+            assert_eq!(route.origin, "IGP");
+        }
+    }
+}
+
+#[test]
+fn every_peer_has_its_own_view_of_a_route() {
+    let mut world = World::new(&(BASE.to_owned() + POLICY)).boot();
+    world.run(secs(3600));
+    assert_true(&world);
+    let expected = "\
+○ inside  10.0.0.3  Established, 2 routes sent, 1 not sent
+    prefix           next hop   AS_PATH  origin  MED  LOCAL_PREF  sent
+    203.0.113.5/32   10.0.0.21  -        IGP     50   200         59m 59s ago
+      65000:7 no-export large:65000:1:100
+    203.0.113.53/32  10.0.0.21  -        IGP     50   200         59m 59s ago
+      65000:7 no-export large:65000:1:100
+    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
+
+○ tor1  10.0.0.1  Established, 2 routes sent, 1 not sent
+    prefix           next hop   AS_PATH      origin  MED  LOCAL_PREF  sent
+    203.0.113.5/32   10.0.0.21  65100 65100  IGP     50   -           59m 59s ago
+      65000:7 no-export large:65000:1:100
+    203.0.113.53/32  10.0.0.21  65100 65100  IGP     50   -           59m 59s ago
+      65000:7 no-export large:65000:1:100
+    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
+
+○ tor2  10.0.0.2  Established, 2 routes sent, 1 not sent
+    prefix           next hop   AS_PATH      origin  MED  LOCAL_PREF  sent
+    203.0.113.5/32   10.0.0.21  65100 65100  IGP     50   -           59m 59s ago
+      65000:7 no-export large:65000:1:100
+    203.0.113.53/32  10.0.0.21  65100 65100  IGP     50   -           59m 59s ago
+      65000:7 no-export large:65000:1:100
+    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
+";
+    assert_eq!(text(&world), expected);
+}
+
+#[test]
+fn what_is_on_its_way_or_cannot_be_sent_says_so() {
+    let mut world = World::new(&(BASE.to_owned() + POLICY)).boot();
+    world.run(secs(60));
+    world.router("inside").mood = Mood::Stuck;
+    world.router("tor1").mood = Mood::Stuck;
+    world.router("tor2").mood = Mood::Refuses;
+    world.reset("tor2");
+    world.set_health("web/alive", Health::Broken);
+    world.run(secs(10));
+    world.reload(&(BASE.to_owned() + &POLICY.replace("med = 50", "med = 60")));
+    let expected = "\
+○ inside  10.0.0.3  Established, 2 routes sent, 1 not sent
+    prefix           next hop   AS_PATH  origin  MED  LOCAL_PREF  sent
+    203.0.113.5/32   10.0.0.21  -        IGP     50   200         1m 9s ago
+      65000:7 no-export large:65000:1:100
+      its withdrawal is being sent
+    203.0.113.53/32  10.0.0.21  -        IGP     50   200         1m 9s ago
+      65000:7 no-export large:65000:1:100
+      a change of it is being sent
+    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
+
+○ tor1  10.0.0.1  Established, 2 routes sent, 1 not sent
+    prefix           next hop   AS_PATH      origin  MED  LOCAL_PREF  sent
+    203.0.113.5/32   10.0.0.21  65100 65100  IGP     50   -           1m 9s ago
+      65000:7 no-export large:65000:1:100
+      its withdrawal is being sent
+    203.0.113.53/32  10.0.0.21  65100 65100  IGP     50   -           1m 9s ago
+      65000:7 no-export large:65000:1:100
+      a change of it is being sent
+    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
+
+× tor2  10.0.0.2  Active, 0 routes sent, 2 not sent
+    × 203.0.113.53/32     not sent: no session (Active)
+    × 2001:db8:5::53/128  not sent: no session (Active)
+";
+    assert_eq!(text(&world), expected);
+}
+
+#[test]
+fn a_route_that_is_told_again_has_been_sent_since_the_first_time() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    let updates = world.router("tor1").updates;
+    world.refresh("tor1");
+    world.run(secs(60));
+    assert!(world.router("tor1").updates > updates);
+    assert_true(&world);
+    assert_eq!(text(&world).matches("1m 59s ago").count(), 2, "{}", text(&world));
+    world.reload(&(BASE.to_owned() + "[advertisement.all]\nmed = 1\n"));
+    world.run(secs(1));
+    assert_true(&world);
+    assert_eq!(text(&world).matches("1.0s ago").count(), 2, "{}", text(&world));
+}
