@@ -12,7 +12,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use super::wire::{self, Announcement, Encoding};
-use crate::route::{Asn, Attributes, Family, NextHops};
+use crate::route::{Asn, Attributes, ExtendedCommunity, Family, NextHops};
 
 /// How this session writes routes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -326,8 +326,13 @@ impl AdjRibOut {
                 |p: &&IpNet| Family::of(**p) == family && self.wanted.get(*p) == Some(&attributes);
             let prefixes = batch(self.announce.keys().filter(same), target.encoding);
             let as_path = target.as_path(&attributes);
-            let announcement =
-                Announcement { family, next_hop, as_path: &as_path, attributes: &attributes };
+            let announcement = Announcement {
+                family,
+                next_hop,
+                as_path: &as_path,
+                extended_communities: &target.extended_communities(&attributes),
+                attributes: &attributes,
+            };
             let (message, count) = wire::announce(announcement, &prefixes, target.encoding);
             let mut decided = Vec::with_capacity(count);
             for prefix in prefixes.iter().take(count) {
@@ -399,9 +404,21 @@ impl Target {
         let family = Family::of(prefix);
         let next_hop = self.next_hop(family)?;
         let as_path = self.as_path(attributes);
-        let announcement = Announcement { family, next_hop, as_path: &as_path, attributes };
+        let announcement = Announcement {
+            family,
+            next_hop,
+            as_path: &as_path,
+            extended_communities: &self.extended_communities(attributes),
+            attributes,
+        };
         let fits = wire::fits(announcement, prefix, self.encoding);
         fits.then_some(()).ok_or(NotSendable::TooLong)
+    }
+
+    /// EXTENDED_COMMUNITIES, in ascending order.
+    #[must_use]
+    pub fn extended_communities(&self, attributes: &Attributes) -> Vec<ExtendedCommunity> {
+        attributes.extended_communities.iter().copied().collect()
     }
 
     /// RFC 4271 §5.1.2: our number to an external peer, as often as policy says; nothing to an

@@ -30,7 +30,7 @@
 //! * RFC 5492, RFC 9072 capabilities, in optional parameters of either length; left out for a peer
 //!   that refuses them
 //! * RFC 6793 four-octet AS numbers, AS_TRANS and AS4_PATH towards peers without
-//! * RFC 1997, RFC 8092 communities and large communities
+//! * RFC 1997, RFC 4360, RFC 5668, RFC 8092 communities: standard, extended and large ones
 //! * RFC 2918, RFC 7313 route refresh, answered, with its beginning and end
 //! * RFC 8654 extended messages; RFC 8950 IPv4 routes with an IPv6 next hop
 //! * RFC 9234 roles and Only to Customer; draft-walton-bgp-hostname-capability

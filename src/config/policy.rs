@@ -16,7 +16,8 @@ use crate::route::{
 /// So that every route fits into a message with room to spare.
 const MAX_COMMUNITIES: usize = 64;
 const COMMUNITY: &str = "write \"65000:100\" (two numbers up to 65535), \"large:65000:1:100\" (three up \
-    to 4294967295) or a well-known name such as \"no-export\"";
+    to 4294967295), \"rt:65000:100\" (a route target: an AS number or an IPv4 address, and a number; the \
+    two have six octets), \"ro:65000:100\" (a route origin) or a well-known name such as \"no-export\"";
 const PREPENDS: RangeInclusive<i64> = 0..=20;
 const UNSIGNED: RangeInclusive<i64> = 0..=4_294_967_295;
 
@@ -33,7 +34,11 @@ pub(super) fn communities(reading: &Reading, table: Option<Table<'_>>) -> Commun
     let mut named = BTreeMap::new();
     for (name, written) in table.all::<String>() {
         let Located { value: name, place } = name;
-        let problem = if name.parse::<AnyCommunity>().is_ok() {
+        let problem = if let Some(rfc) = Community::defined_in(&name) {
+            let message = format!("`{name}` is a well-known community ({rfc})");
+            let help = "leave the line out and use its name, or choose another name";
+            Some(Problem::new(&place, message).help(help))
+        } else if name.parse::<AnyCommunity>().is_ok() {
             let message = format!("`{name}` is a community already, and cannot be the name of one");
             Some(Problem::new(&place, message).help("choose another name"))
         } else {
@@ -170,17 +175,13 @@ fn advertisement(mut table: Table<'_>, names: &Names<'_>) -> Advertisement {
         ..Attributes::default()
     };
     for written in table.list::<String>("communities").unwrap_or_default() {
-        match community(&table, &written, names.communities) {
-            Some(AnyCommunity::Standard(community)) => {
-                attributes.communities.insert(community);
-            }
-            Some(AnyCommunity::Large(community)) => {
-                attributes.large_communities.insert(community);
-            }
-            None => {}
+        if let Some(community) = community(&table, &written, names.communities) {
+            attributes.insert(community);
         }
     }
-    if attributes.communities.len() + attributes.large_communities.len() > MAX_COMMUNITIES {
+    let Attributes { communities, extended_communities, large_communities, .. } = &attributes;
+    let count = communities.len() + extended_communities.len() + large_communities.len();
+    if count > MAX_COMMUNITIES {
         let message = format!("more than {MAX_COMMUNITIES} communities");
         table.problem(Problem::new(table.place(), message));
     }

@@ -265,7 +265,8 @@ impl Page {
         }
         for (row, route) in rows.iter().zip(&peer.sent) {
             self.cells(row, widths);
-            let all = route.communities.iter().chain(&route.large_communities);
+            let standard = route.communities.iter();
+            let all = standard.chain(&route.extended_communities).chain(&route.large_communities);
             let all: Vec<&str> = all.map(String::as_str).collect();
             if !all.is_empty() {
                 self.line(6, &all.join(" "));

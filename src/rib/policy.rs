@@ -93,6 +93,7 @@ impl Policy {
         let for_peer = advertisements.filter(|adv| adv.peers.contains(peer));
         for_peer.map(|adv| adv.attributes.clone()).reduce(|mut all, one| {
             all.communities.extend(one.communities);
+            all.extended_communities.extend(one.extended_communities);
             all.large_communities.extend(one.large_communities);
             all
         })

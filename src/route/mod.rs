@@ -2,6 +2,7 @@
 //! that export policy gives a prefix. A prefix is an [`ipnet::IpNet`] without host bits.
 mod asn;
 mod community;
+mod extended;
 mod family;
 mod name;
 mod role;
@@ -11,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use asn::Asn;
 pub use community::{AnyCommunity, Community, LargeCommunity, NotACommunity};
+pub use extended::ExtendedCommunity;
 pub use family::Family;
 pub use name::{AdvertisementName, CheckName, PeerName, PoolName, ServiceName};
 pub use role::Role;
@@ -21,6 +23,8 @@ pub use role::Role;
 pub struct Attributes {
     /// COMMUNITIES (RFC 1997)
     pub communities: BTreeSet<Community>,
+    /// EXTENDED_COMMUNITIES (RFC 4360)
+    pub extended_communities: BTreeSet<ExtendedCommunity>,
     /// LARGE_COMMUNITY (RFC 8092)
     pub large_communities: BTreeSet<LargeCommunity>,
     /// LOCAL_PREF (RFC 4271 §5.1.5), sent to internal peers only; `None` stands for 100

@@ -52,6 +52,8 @@ pub struct SentRoute {
     pub local_pref: Option<u32>,
     /// COMMUNITIES, as the configuration writes them
     pub communities: Vec<String>,
+    /// EXTENDED_COMMUNITIES, as the configuration writes them, else in hexadecimal
+    pub extended_communities: Vec<String>,
     /// LARGE_COMMUNITY, as the configuration writes them
     pub large_communities: Vec<String>,
     /// Since when the peer has it so
@@ -141,6 +143,7 @@ fn describe(
 ) -> SentRoute {
     let Sent { attributes, next_hop, since } = sent;
     let Attributes { communities, large_communities, med, .. } = &*attributes;
+    let extended = target.extended_communities(&attributes);
     SentRoute {
         prefix,
         next_hop,
@@ -149,6 +152,7 @@ fn describe(
         med: *med,
         local_pref: target.encoding.local_pref(&attributes),
         communities: communities.iter().map(ToString::to_string).collect(),
+        extended_communities: extended.iter().map(ToString::to_string).collect(),
         large_communities: large_communities.iter().map(ToString::to_string).collect(),
         since: clock.date(since),
         pending: pending.map(|pending| pending.to_string()),

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
+use serde_json::Value;
 use vipcast::route::{AnyCommunity, Community};
 use vipcast::speaker::routes::{PeerRoutes, SentRoute};
 use vipcast_lab::configuration::{POOLS, WEB, peers};
@@ -55,6 +56,25 @@ fn every_router_gets_both_families_over_an_ipv6_session() -> Result<()> {
     })
 }
 
+/// An extended community as vipcast writes it; each router has its own way.
+fn own_words(theirs: &str) -> String {
+    if let Ok(gobgp) = serde_json::from_str::<Value>(theirs) {
+        let name = if gobgp["subtype"] == 2 { "rt" } else { "ro" };
+        let value = gobgp["value"].as_str().unwrap_or_default();
+        // Four octets with a dot in the middle (RFC 5396); in BIRD's and FRR's words they are one
+        // number.
+        return match value.split_once('.').filter(|_| gobgp["type"] == 2) {
+            Some((high, rest)) => {
+                let (low, local) = rest.split_once(':').unwrap_or_default();
+                let number = |text: &str| text.parse::<u32>().unwrap_or_default();
+                format!("{name}:{}:{local}", number(high) << 16 | number(low))
+            }
+            None => format!("{name}:{value}"),
+        };
+    }
+    theirs.replace(", ", ":").replace("RT:", "rt:").replace("SoO:", "ro:")
+}
+
 const ATTRIBUTES: &str = r#"
 [pool.anycast]
 addresses = ["203.0.113.0/24", "2001:db8:5::/120"]
@@ -63,7 +83,10 @@ addresses = ["203.0.113.0/24", "2001:db8:5::/120"]
 blue = "65000:7"
 
 [advertisement.anycast]
-communities = ["blue", "65000:100", "no-export", "large:4200000000:1:100"]
+communities = [
+    "blue", "65000:100", "no-export", "large:4200000000:1:100",
+    "rt:65000:70000", "ro:10.0.0.1:7", "rt:4200000000:8",
+]
 med = 50
 prepend = 2
 local-pref = 222
@@ -82,6 +105,10 @@ fn attributes_arrive_as_configured() -> Result<()> {
             same("communities", route.communities, expected.to_vec())?;
             let large = vec!["4200000000:1:100".to_owned()];
             same("large communities", route.large_communities, large)?;
+            let extended: Vec<_> =
+                route.extended_communities.iter().map(|c| own_words(c)).collect();
+            let expected = ["rt:65000:70000", "ro:10.0.0.1:7", "rt:4200000000:8"];
+            same("extended communities", extended, expected.map(str::to_owned).to_vec())?;
             same("MED", route.med, Some(50))?;
             same("path", route.as_path, vec![65100, 65100, 65100])?;
             ensure!(route.local_pref != Some(222), "LOCAL_PREF is for internal peers");
@@ -125,6 +152,8 @@ fn same_route(sent: &SentRoute, mut route: Route, is_internal: bool) -> Result<(
     same("communities", route.communities, communities)?;
     let large = sent.large_communities.iter().map(|text| text.replace("large:", ""));
     same("large communities", route.large_communities, large.collect())?;
+    let extended: Vec<_> = route.extended_communities.iter().map(|c| own_words(c)).collect();
+    same("extended communities", extended, sent.extended_communities.clone())?;
     ensure!(route.next_hops.contains(&sent.next_hop), "{sent:?}: {:?}", route.next_hops);
     same("path", route.as_path, sent.as_path.iter().map(|asn| asn.0).collect())?;
     same("MED", route.med, sent.med)?;

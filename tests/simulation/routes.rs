@@ -11,7 +11,7 @@ address = "10.0.0.3"
 remote-asn = "internal"
 
 [advertisement.all]
-communities = ["65000:7", "no-export", "large:65000:1:100"]
+communities = ["65000:7", "no-export", "large:65000:1:100", "rt:65000:1"]
 med = 50
 prepend = 1
 local-pref = 200
@@ -34,6 +34,8 @@ fn assert_true(world: &World) {
         assert!(has.keys().eq(peer.sent.iter().map(|route| &route.prefix)), "{}", peer.name);
         for (route, attributes) in peer.sent.iter().zip(has.values()) {
             let written = |all: &mut dyn Iterator<Item = String>| all.collect::<Vec<_>>();
+            let extended = &mut attributes.extended_communities.iter().map(ToString::to_string);
+            assert_eq!(route.extended_communities, written(extended));
             let communities = &mut attributes.communities.iter().map(ToString::to_string);
             let large = &mut attributes.large_communities.iter().map(ToString::to_string);
             assert_eq!(route.communities, written(communities));
@@ -58,25 +60,25 @@ fn every_peer_has_its_own_view_of_a_route() {
 ○ inside  10.0.0.3  Established, 2 routes sent, 1 not sent
     prefix           next hop   AS_PATH  origin  MED  LOCAL_PREF  sent
     203.0.113.5/32   10.0.0.21  -        IGP     50   200         59m 59s ago
-      65000:7 no-export large:65000:1:100
+      65000:7 no-export rt:65000:1 large:65000:1:100
     203.0.113.53/32  10.0.0.21  -        IGP     50   200         59m 59s ago
-      65000:7 no-export large:65000:1:100
+      65000:7 no-export rt:65000:1 large:65000:1:100
     × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
 
 ○ tor1  10.0.0.1  Established, 2 routes sent, 1 not sent
     prefix           next hop   AS_PATH      origin  MED  LOCAL_PREF  sent
     203.0.113.5/32   10.0.0.21  65100 65100  IGP     50   -           59m 59s ago
-      65000:7 no-export large:65000:1:100
+      65000:7 no-export rt:65000:1 large:65000:1:100
     203.0.113.53/32  10.0.0.21  65100 65100  IGP     50   -           59m 59s ago
-      65000:7 no-export large:65000:1:100
+      65000:7 no-export rt:65000:1 large:65000:1:100
     × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
 
 ○ tor2  10.0.0.2  Established, 2 routes sent, 1 not sent
     prefix           next hop   AS_PATH      origin  MED  LOCAL_PREF  sent
     203.0.113.5/32   10.0.0.21  65100 65100  IGP     50   -           59m 59s ago
-      65000:7 no-export large:65000:1:100
+      65000:7 no-export rt:65000:1 large:65000:1:100
     203.0.113.53/32  10.0.0.21  65100 65100  IGP     50   -           59m 59s ago
-      65000:7 no-export large:65000:1:100
+      65000:7 no-export rt:65000:1 large:65000:1:100
     × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
 ";
     assert_eq!(text(&world), expected);
@@ -97,20 +99,20 @@ fn what_is_on_its_way_or_cannot_be_sent_says_so() {
 ○ inside  10.0.0.3  Established, 2 routes sent, 1 not sent
     prefix           next hop   AS_PATH  origin  MED  LOCAL_PREF  sent
     203.0.113.5/32   10.0.0.21  -        IGP     50   200         1m 9s ago
-      65000:7 no-export large:65000:1:100
+      65000:7 no-export rt:65000:1 large:65000:1:100
       its withdrawal is being sent
     203.0.113.53/32  10.0.0.21  -        IGP     50   200         1m 9s ago
-      65000:7 no-export large:65000:1:100
+      65000:7 no-export rt:65000:1 large:65000:1:100
       a change of it is being sent
     × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
 
 ○ tor1  10.0.0.1  Established, 2 routes sent, 1 not sent
     prefix           next hop   AS_PATH      origin  MED  LOCAL_PREF  sent
     203.0.113.5/32   10.0.0.21  65100 65100  IGP     50   -           1m 9s ago
-      65000:7 no-export large:65000:1:100
+      65000:7 no-export rt:65000:1 large:65000:1:100
       its withdrawal is being sent
     203.0.113.53/32  10.0.0.21  65100 65100  IGP     50   -           1m 9s ago
-      65000:7 no-export large:65000:1:100
+      65000:7 no-export rt:65000:1 large:65000:1:100
       a change of it is being sent
     × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
 

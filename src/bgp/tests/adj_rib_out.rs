@@ -57,6 +57,7 @@ fn as_read(attributes: &Attributes, target: &Target, next_hop: IpAddr) -> PathAt
         med: attributes.med,
         local_pref: internal.then(|| attributes.local_pref.unwrap_or(100)),
         communities: attributes.communities.clone(),
+        extended_communities: target.extended_communities(attributes).into_iter().collect(),
         large_communities: attributes.large_communities.clone(),
     }
 }

@@ -299,12 +299,13 @@ fn what_we_write_is_what_gobgp_writes_octet_by_octet() {
         large_communities: large(64513, 1, 9),
         local_pref: Some(200),
         med: Some(5),
-        prepend: 0,
+        ..Attributes::default()
     };
     let announcement = Announcement {
         family: Ipv4Unicast,
         next_hop: IpAddr::from([192, 0, 2, 2]),
         as_path: &[],
+        extended_communities: &[],
         attributes: &attributes,
     };
     let ours = [

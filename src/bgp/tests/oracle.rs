@@ -6,13 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bgpkit_parser::models::{
     Afi, AsPath as BgpkitPath, AsPathSegment, AsnLength, AttributeValue, BgpMessage as Bgpkit,
-    BgpUpdateMessage as BgpkitUpdate, CapabilityValue, Community as BgpkitCommunity, ParamValue,
-    Safi,
+    BgpUpdateMessage as BgpkitUpdate, CapabilityValue, Community as BgpkitCommunity,
+    ExtendedCommunity as BgpkitExtended, ParamValue, Safi,
 };
 use bgpkit_parser::parser::bgp::parse_bgp_message;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netgauze_bgp_pkt::BgpMessage as Netgauze;
 use netgauze_bgp_pkt::capabilities::BgpCapability;
+use netgauze_bgp_pkt::community::{
+    ExtendedCommunity, TransitiveFourOctetExtendedCommunity, TransitiveIpv4ExtendedCommunity,
+    TransitiveTwoOctetExtendedCommunity,
+};
 use netgauze_bgp_pkt::notification::{
     BgpNotificationMessage, CeaseError, FiniteStateMachineError, HoldTimerExpiredError,
     MessageHeaderError, OpenMessageError, UpdateMessageError,
@@ -65,6 +69,7 @@ struct Said {
     med: Option<u32>,
     local_pref: Option<u32>,
     communities: Vec<u32>,
+    extended_communities: Vec<u64>,
     large_communities: Vec<[u32; 3]>,
     only_to_customer: Option<u32>,
 }
@@ -86,6 +91,7 @@ fn meant(announcement: Announcement<'_>, prefixes: &[IpNet], encoding: Encoding)
         med: attributes.med,
         local_pref: encoding.internal.then(|| attributes.local_pref.unwrap_or(100)),
         communities: attributes.communities.iter().map(|community| community.0).collect(),
+        extended_communities: announcement.extended_communities.iter().map(|c| c.0).collect(),
         large_communities: large.map(|c| [c.global, c.local1, c.local2]).collect(),
         only_to_customer: encoding.only_to_customer.map(|asn| asn.0),
     }
@@ -118,6 +124,10 @@ fn said_by_netgauze(message: &Netgauze) -> Said {
             Value::LocalPreference(preference) => said.local_pref = Some(preference.metric()),
             Value::Communities(all) => {
                 said.communities = all.communities().iter().map(|c| c.value()).collect();
+            }
+            Value::ExtendedCommunities(all) => {
+                let all = all.communities().iter().map(|c| route_target(netgauze_parts(c)));
+                said.extended_communities = all.collect();
             }
             Value::LargeCommunities(all) => {
                 let all = all.communities().iter();
@@ -160,6 +170,10 @@ fn said_by_bgpkit(message: &Bgpkit) -> Said {
             Value::Communities(all) => {
                 said.communities = all.into_iter().map(number_of).collect();
             }
+            Value::ExtendedCommunities(all) => {
+                let all = all.iter().map(|c| route_target(bgpkit_parts(c)));
+                said.extended_communities = all.collect();
+            }
             Value::LargeCommunities(all) => {
                 let parts = |c: &bgpkit_parser::models::LargeCommunity| {
                     [c.global_admin, c.local_data[0], c.local_data[1]]
@@ -176,6 +190,58 @@ fn said_by_bgpkit(message: &Bgpkit) -> Said {
         }
     }
     said
+}
+
+/// Two octets of type, the Global and the Local Administrator of an extended community.
+type Parts = (u16, u32, u32);
+
+/// RFC 4360 §3.1, §3.2, RFC 5668 §2.
+fn route_target((kind, global, local): Parts) -> u64 {
+    let width = if kind >> 8 & 0x3f == 0 { 32 } else { 16 };
+    u64::from(kind) << 48 | u64::from(global) << width | u64::from(local)
+}
+
+fn netgauze_parts(community: &ExtendedCommunity) -> Parts {
+    use TransitiveFourOctetExtendedCommunity as Four;
+    use TransitiveIpv4ExtendedCommunity as Ipv4;
+    use TransitiveTwoOctetExtendedCommunity as Two;
+    match community {
+        ExtendedCommunity::TransitiveTwoOctet(Two::RouteTarget { global_admin, local_admin }) => {
+            (0x0002, u32::from(*global_admin), *local_admin)
+        }
+        ExtendedCommunity::TransitiveTwoOctet(Two::RouteOrigin { global_admin, local_admin }) => {
+            (0x0003, u32::from(*global_admin), *local_admin)
+        }
+        ExtendedCommunity::TransitiveIpv4(Ipv4::RouteTarget { global_admin, local_admin }) => {
+            (0x0102, u32::from(*global_admin), u32::from(*local_admin))
+        }
+        ExtendedCommunity::TransitiveIpv4(Ipv4::RouteOrigin { global_admin, local_admin }) => {
+            (0x0103, u32::from(*global_admin), u32::from(*local_admin))
+        }
+        ExtendedCommunity::TransitiveFourOctet(Four::RouteTarget { global_admin, local_admin }) => {
+            (0x0202, *global_admin, u32::from(*local_admin))
+        }
+        ExtendedCommunity::TransitiveFourOctet(Four::RouteOrigin { global_admin, local_admin }) => {
+            (0x0203, *global_admin, u32::from(*local_admin))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn bgpkit_parts(community: &BgpkitExtended) -> Parts {
+    let short = |local: [u8; 2]| u32::from(u16::from_be_bytes(local));
+    match community {
+        BgpkitExtended::TransitiveTwoOctetAs(c) => {
+            (u16::from(c.subtype), c.global_admin.into(), u32::from_be_bytes(c.local_admin))
+        }
+        BgpkitExtended::TransitiveIpv4Addr(c) => {
+            (0x0100 | u16::from(c.subtype), c.global_admin.into(), short(c.local_admin))
+        }
+        BgpkitExtended::TransitiveFourOctetAs(c) => {
+            (0x0200 | u16::from(c.subtype), c.global_admin.into(), short(c.local_admin))
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 fn warnings(update: &BgpkitUpdate) -> String {
@@ -235,8 +301,9 @@ proptest! {
     ) {
         // Neither knows of longer ones.
         let encoding = Encoding { extended_message: false, ..encoding };
+        let extended: Vec<_> = attributes.extended_communities.iter().copied().collect();
         let announcement =
-            Announcement { family, next_hop, as_path: &as_path, attributes: &attributes };
+            Announcement { family, next_hop, as_path: &as_path, extended_communities: &extended, attributes: &attributes };
         let (octets, count) = announce(announcement, &prefixes, encoding);
         let meant = meant(announcement, &prefixes[..count], encoding);
         let four_octet_asn = encoding.four_octet_asn;
@@ -263,8 +330,14 @@ fn both_read_a_full_message_of_each_family() {
             Family::Ipv6Unicast => [0x20; 16].into(),
         };
         let as_path = [Asn(4_200_000_000); 21];
-        let announcement =
-            Announcement { family, next_hop, as_path: &as_path, attributes: &attributes };
+        let extended: Vec<_> = attributes.extended_communities.iter().copied().collect();
+        let announcement = Announcement {
+            family,
+            next_hop,
+            as_path: &as_path,
+            extended_communities: &extended,
+            attributes: &attributes,
+        };
         let (octets, count) = announce(announcement, &prefixes, EXTERNAL);
         assert!(octets.len() > 4096 - 17 && count < 2000);
         let meant = meant(announcement, &prefixes[..count], EXTERNAL);

@@ -40,6 +40,7 @@ fn as_read(announcement: Announcement<'_>, encoding: Encoding) -> PathAttributes
         med: attributes.med,
         local_pref: encoding.internal.then(|| attributes.local_pref.unwrap_or(100)),
         communities: attributes.communities.clone(),
+        extended_communities: announcement.extended_communities.iter().copied().collect(),
         large_communities: attributes.large_communities.clone(),
     }
 }
@@ -69,8 +70,9 @@ proptest! {
         encoding in encoding(),
     ) {
         let family = Family::of(prefixes[0]);
+        let extended: Vec<_> = attributes.extended_communities.iter().copied().collect();
         let announcement =
-            Announcement { family, next_hop, as_path: &as_path, attributes: &attributes };
+            Announcement { family, next_hop, as_path: &as_path, extended_communities: &extended, attributes: &attributes };
         let mut rest = &prefixes[..];
         while !rest.is_empty() {
             let (octets, count) = announce(announcement, rest, encoding);

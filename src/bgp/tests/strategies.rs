@@ -13,7 +13,7 @@ use super::octets::{
     parameters, route_refresh, update,
 };
 use crate::bgp::wire::{Capabilities, Encoding, GracefulRestart, Notification};
-use crate::route::{Asn, Attributes, Community, Family, LargeCommunity};
+use crate::route::{Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity};
 
 /// How many cases, and nothing is written beside the sources.
 pub(super) fn cases(cases: u32) -> Config {
@@ -66,11 +66,27 @@ pub(super) fn attributes() -> impl Strategy<Value = Attributes> {
         local2,
     });
     let communities = btree_set(any::<u32>().prop_map(Community), 0..80);
+    let extended = btree_set(extended_community(), 0..80);
     let metrics = (option::of(any::<u32>()), option::of(any::<u32>()), 0..=20_u8);
-    (communities, btree_set(large, 0..80), metrics).prop_map(|(communities, large, metrics)| {
-        let (local_pref, med, prepend) = metrics;
-        Attributes { communities, large_communities: large, local_pref, med, prepend }
-    })
+    (communities, extended, btree_set(large, 0..80), metrics).prop_map(
+        |(communities, extended_communities, large_communities, (local_pref, med, prepend))| {
+            Attributes {
+                communities,
+                extended_communities,
+                large_communities,
+                local_pref,
+                med,
+                prepend,
+            }
+        },
+    )
+}
+
+/// A route target or route origin of any form.
+fn extended_community() -> impl Strategy<Value = ExtendedCommunity> {
+    let forms = select(vec![0x0002_u16, 0x0003, 0x0102, 0x0103, 0x0202, 0x0203]);
+    (forms, any::<u64>())
+        .prop_map(|(form, value)| ExtendedCommunity(u64::from(form) << 48 | value >> 16))
 }
 
 /// One message of any type, right or nearly so.

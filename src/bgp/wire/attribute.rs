@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::cursor::Cursor;
-use crate::route::{Asn, Community, LargeCommunity};
+use crate::route::{Asn, Community, ExtendedCommunity, LargeCommunity};
 
 /// Attribute type codes.
 pub(super) mod code {
@@ -151,6 +151,7 @@ pub struct PathAttributes {
     pub med: Option<u32>,
     pub local_pref: Option<u32>,
     pub communities: BTreeSet<Community>,
+    pub extended_communities: BTreeSet<ExtendedCommunity>,
     pub large_communities: BTreeSet<LargeCommunity>,
 }
 
@@ -168,6 +169,13 @@ impl PathAttributes {
                 non_empty(cursor)?; // RFC 7606 §7.8
                 while !cursor.is_empty() {
                     self.communities.insert(Community(cursor.u32()?));
+                }
+            }
+            code::EXTENDED_COMMUNITIES => {
+                non_empty(cursor)?; // RFC 7606 §7.14
+                while !cursor.is_empty() {
+                    let octets = cursor.array::<8>()?;
+                    self.extended_communities.insert(ExtendedCommunity(u64::from_be_bytes(octets)));
                 }
             }
             code::LARGE_COMMUNITY => {
@@ -191,7 +199,6 @@ fn check(code: u8, cursor: Cursor<'_>, four_octet: bool) -> Option<()> {
         code::AGGREGATOR => is_aggregator(cursor, four_octet),
         code::ORIGINATOR_ID | code::ONLY_TO_CUSTOMER => length == 4,
         code::CLUSTER_LIST => length != 0 && length.is_multiple_of(4),
-        code::EXTENDED_COMMUNITIES => length != 0 && length.is_multiple_of(8), // RFC 7606 §7.14
         code::AS4_PATH => length != 0 && decode_as_path(&mut { cursor }, true).is_some(),
         code::AS4_AGGREGATOR => is_aggregator(cursor, true),
         _ => true,

@@ -11,7 +11,7 @@ use super::attribute::{
 use super::cursor::{Cursor, prefix_size, put_prefix};
 use super::notification::Notification;
 use super::{HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, MessageType, message};
-use crate::route::{Asn, Attributes, Family};
+use crate::route::{Asn, Attributes, ExtendedCommunity, Family};
 
 /// How the two ends agreed to write UPDATEs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -290,6 +290,8 @@ pub struct Announcement<'a> {
     pub next_hop: IpAddr,
     /// The nearest first; empty to an internal peer
     pub as_path: &'a [Asn],
+    /// Those of `attributes`, and what the session adds to them; in the order in which they are sent
+    pub extended_communities: &'a [ExtendedCommunity],
     /// What export policy says
     pub attributes: &'a Attributes,
 }
@@ -298,7 +300,8 @@ pub struct Announcement<'a> {
 #[must_use]
 pub fn fits(announcement: Announcement<'_>, prefix: IpNet, encoding: Encoding) -> bool {
     let Attributes { communities, large_communities, .. } = announcement.attributes;
-    let at_least = communities.len() * 4 + large_communities.len() * 12;
+    let extended = announcement.extended_communities.len();
+    let at_least = communities.len() * 4 + extended * 8 + large_communities.len() * 12;
     at_least < encoding.max_len()
         && prefix_size(prefix)
             <= room(announcement, &path_attributes(announcement, encoding), encoding)
@@ -401,7 +404,7 @@ fn mp_unreach(value: &[u8]) -> Vec<u8> {
 
 /// All but the multiprotocol ones, in ascending order of type (RFC 4271 §5).
 fn path_attributes(announcement: Announcement<'_>, encoding: Encoding) -> Vec<u8> {
-    let Announcement { next_hop, as_path, attributes, family } = announcement;
+    let Announcement { next_hop, as_path, attributes, family, .. } = announcement;
     let mut out = Vec::new();
     put_attribute(&mut out, code::ORIGIN, &[0]);
     let four_octet = encoding.four_octet_asn;
@@ -419,6 +422,11 @@ fn path_attributes(announcement: Announcement<'_>, encoding: Encoding) -> Vec<u8
         let value: Vec<u8> =
             attributes.communities.iter().flat_map(|c| c.0.to_be_bytes()).collect();
         put_attribute(&mut out, code::COMMUNITIES, &value);
+    }
+    if !announcement.extended_communities.is_empty() {
+        let all = announcement.extended_communities.iter();
+        let value: Vec<u8> = all.flat_map(|c| c.0.to_be_bytes()).collect();
+        put_attribute(&mut out, code::EXTENDED_COMMUNITIES, &value);
     }
     if !four_octet && as_path.iter().any(|asn| asn.0 > u32::from(u16::MAX)) {
         put_attribute(&mut out, code::AS4_PATH, &as_path_value(as_path, true)); // RFC 6793 §4.2.2

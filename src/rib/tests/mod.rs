@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::policy::{Advertisement, Policy, Pool};
-use crate::route::{AnyCommunity, Attributes};
+use crate::route::Attributes;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -26,10 +26,7 @@ fn nets(texts: &[&str]) -> BTreeSet<IpNet> {
 fn communities(texts: &[&str]) -> Attributes {
     let mut attributes = Attributes::default();
     for text in texts {
-        match text.parse().expect("a community") {
-            AnyCommunity::Standard(community) => drop(attributes.communities.insert(community)),
-            AnyCommunity::Large(community) => drop(attributes.large_communities.insert(community)),
-        }
+        attributes.insert(text.parse().expect("a community"));
     }
     attributes
 }

@@ -95,13 +95,19 @@ fn advertisements_of_one_prefix_add_up_their_communities_for_the_peers_they_shar
         ..advertisement(&["p"], peers)
     };
     let mut rib = rib(policy(&[
-        ("first", with(&["tor1", "tor2"], &["65000:1", "65000:2", "large:65000:1:1"])),
-        ("second", with(&["tor2", "tor3"], &["65000:2", "no-export", "large:65000:1:2"])),
+        (
+            "first",
+            with(&["tor1", "tor2"], &["65000:1", "65000:2", "large:65000:1:1", "rt:65000:1"]),
+        ),
+        (
+            "second",
+            with(&["tor2", "tor3"], &["65000:2", "no-export", "large:65000:1:2", "ro:10.0.0.1:1"]),
+        ),
         ("nobody", with(&[], &["65000:666"])),
     ]));
     rib.set_vip(ip("192.0.2.1"), true);
-    let first: &[&str] = &["65000:1", "65000:2", "large:65000:1:1"];
-    let second: &[&str] = &["65000:2", "no-export", "large:65000:1:2"];
+    let first: &[&str] = &["65000:1", "65000:2", "large:65000:1:1", "rt:65000:1"];
+    let second: &[&str] = &["65000:2", "no-export", "large:65000:1:2", "ro:10.0.0.1:1"];
     let both = [first, second].concat();
     for (peer, expected) in [("tor1", first), ("tor2", &both), ("tor3", second)] {
         assert_eq!(exports(&mut rib, peer), routes(&[("192.0.2.1/32", expected)]), "{peer}");
@@ -199,7 +205,7 @@ prop_compose! {
                 btree_set(prop::sample::select(PEERS.to_vec()), 0..4),
                 prop::sample::select(vec![0u8, 16, 24, 26, 32]),
                 prop::sample::select(vec![48u8, 64, 120, 128]),
-                btree_set(prop::sample::select(vec!["65000:1", "65000:2", "large:65000:1:1"]), 0..4),
+                btree_set(prop::sample::select(vec!["65000:1", "rt:65000:1", "large:65000:1:1"]), 0..4),
             ),
             0..4,
         ),
@@ -254,8 +260,10 @@ fn naive(
             };
             let prefix = IpNet::new(*vip, length).expect("a length").trunc();
             let Attributes { communities, large_communities, med, .. } = &advertisement.attributes;
+            let extended = &advertisement.attributes.extended_communities;
             let route = routes.entry(prefix).or_default();
             route.communities.extend(communities);
+            route.extended_communities.extend(extended);
             route.large_communities.extend(large_communities);
             route.med = *med;
         }

@@ -12,7 +12,7 @@ use crate::bgp::wire::{
     Action, AsPath, Defect, Encoding, Notification, Origin, PathAttributes, Segment, Update,
     UpdateError,
 };
-use crate::route::{Asn, Community, LargeCommunity};
+use crate::route::{Asn, Community, ExtendedCommunity, LargeCommunity};
 
 use Action::{Discard, Withdraw};
 
@@ -74,7 +74,7 @@ const KNOWN: [(u8, &str, u8, &[u8]); 14] = [
     (8, "COMMUNITIES", TRANSITIVE, &[0xfb, 0xf4, 0, 100]),
     (9, "ORIGINATOR_ID", NON_TRANSITIVE, &[192, 0, 2, 1]),
     (10, "CLUSTER_LIST", NON_TRANSITIVE, &[192, 0, 2, 1]),
-    (16, "EXTENDED_COMMUNITIES", TRANSITIVE, &[0; 8]),
+    (16, "EXTENDED_COMMUNITIES", TRANSITIVE, &[0, 2, 0xfb, 0xf4, 0, 0, 0, 100]),
     (17, "AS4_PATH", TRANSITIVE, &[2, 1, 0, 0, 0xfb, 0xf4]),
     (18, "AS4_AGGREGATOR", TRANSITIVE, &[0, 0, 0, 1, 192, 0, 2, 1]),
     (32, "LARGE_COMMUNITY", TRANSITIVE, &[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3]),
@@ -87,6 +87,10 @@ fn attributes_with(code: u8) -> PathAttributes {
         4 => PathAttributes { med: Some(7), ..attributes },
         5 => PathAttributes { local_pref: Some(150), ..attributes },
         8 => PathAttributes { communities: [Community(0xfbf4_0064)].into(), ..attributes },
+        16 => {
+            let extended_communities = [ExtendedCommunity(0x0002_fbf4_0000_0064)].into();
+            PathAttributes { extended_communities, ..attributes }
+        }
         32 => {
             let large_communities = [LargeCommunity { global: 1, local1: 2, local2: 3 }].into();
             PathAttributes { large_communities, ..attributes }

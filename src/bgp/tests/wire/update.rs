@@ -13,7 +13,7 @@ use crate::bgp::wire::{
     Announcement, AsPath, Encoding, Origin, PathAttributes, Segment, Update, announce, end_of_rib,
     withdraw,
 };
-use crate::route::{Asn, Attributes, Community, Family, LargeCommunity};
+use crate::route::{Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity};
 
 const NEXT_HOP: [u8; 4] = [192, 0, 2, 9];
 const NEXT_HOP_6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9);
@@ -31,7 +31,7 @@ fn announcement<'a>(
         Family::Ipv4Unicast => IpAddr::V4(Ipv4Addr::from(NEXT_HOP)),
         Family::Ipv6Unicast => IpAddr::V6(NEXT_HOP_6),
     };
-    Announcement { family, next_hop, as_path, attributes }
+    Announcement { family, next_hop, as_path, extended_communities: &[], attributes }
 }
 
 /// The body of what we announce, without its header.
@@ -45,6 +45,9 @@ fn announced(announcement: Announcement<'_>, prefixes: &[IpNet], encoding: Encod
 fn everything() -> Attributes {
     Attributes {
         communities: [Community(0xffff_0000), Community(0xfbf4_0064)].into(),
+        extended_communities: [0x0203_fa56_ea00_0001, 0x0002_fbf4_0000_0064]
+            .map(ExtendedCommunity)
+            .into(),
         large_communities: [LargeCommunity { global: 64500, local1: 1, local2: 2 }].into(),
         local_pref: Some(200),
         med: Some(50),
@@ -61,11 +64,20 @@ fn attributes_go_out_in_ascending_order_of_type() {
         attribute(WELL_KNOWN, 3, &NEXT_HOP),
         attribute(NON_TRANSITIVE, 4, &[0, 0, 0, 50]),
         attribute(TRANSITIVE, 8, &[0xfb, 0xf4, 0, 100, 0xff, 0xff, 0, 0]),
+        attribute(
+            TRANSITIVE,
+            16,
+            &[0, 2, 0xfb, 0xf4, 0, 0, 0, 100, 2, 3, 0xfa, 0x56, 0xea, 0, 0, 1],
+        ),
         attribute(TRANSITIVE, 32, &[0, 0, 0xfb, 0xf4, 0, 0, 0, 1, 0, 0, 0, 2]),
     ]
     .concat();
     let prefixes = [prefix("198.51.100.1/32"), prefix("198.51.100.128/25"), prefix("0.0.0.0/0")];
-    let announcement = announcement(Family::Ipv4Unicast, &path, &attributes);
+    let extended_communities: Vec<_> = attributes.extended_communities.iter().copied().collect();
+    let announcement = Announcement {
+        extended_communities: &extended_communities,
+        ..announcement(Family::Ipv4Unicast, &path, &attributes)
+    };
     let nlri = [32, 198, 51, 100, 1, 25, 198, 51, 100, 128, 0];
     let body = announced(announcement, &prefixes, EXTERNAL);
     assert_eq!(body, update(&[], &expected, &nlri));
@@ -263,7 +275,11 @@ fn every_attribute_of_a_valid_update_is_read() {
         attribute(TRANSITIVE | 0x20, 8, &[0xff, 0xff, 0, 0, 0xfb, 0xf4, 0, 100]), // Partial
         attribute(NON_TRANSITIVE, 9, &[192, 0, 2, 1]),
         attribute(NON_TRANSITIVE, 10, &[192, 0, 2, 1, 192, 0, 2, 2]),
-        attribute(TRANSITIVE, 16, &[0; 16]),
+        attribute(
+            TRANSITIVE,
+            16,
+            &[2, 3, 0xfa, 0x56, 0xea, 0, 0, 1, 0, 2, 0xfb, 0xf4, 0, 0, 0, 100],
+        ),
         attribute(TRANSITIVE | EXTENDED, 32, &[0, 0, 0xfb, 0xf4, 0, 0, 0, 1, 0, 0, 0, 2]),
         attribute(TRANSITIVE, 35, &[0, 0, 0xfb, 0xf4]), // Only to Customer, unknown here
     ]
@@ -279,6 +295,7 @@ fn every_attribute_of_a_valid_update_is_read() {
             med: Some(50),
             local_pref: Some(150),
             communities: everything().communities,
+            extended_communities: everything().extended_communities,
             large_communities: everything().large_communities,
         },
         ..Update::default()
