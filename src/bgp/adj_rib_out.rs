@@ -418,7 +418,14 @@ impl Target {
     /// EXTENDED_COMMUNITIES, in ascending order.
     #[must_use]
     pub fn extended_communities(&self, attributes: &Attributes) -> Vec<ExtendedCommunity> {
-        attributes.extended_communities.iter().copied().collect()
+        let transitive = !self.encoding.internal;
+        let bandwidth = attributes
+            .weight
+            .map(|weight| ExtendedCommunity::link_bandwidth(self.local_asn, weight, transitive));
+        let written = attributes.extended_communities.iter().copied();
+        let mut all: Vec<_> = written.chain(bandwidth).collect();
+        all.sort();
+        all
     }
 
     /// RFC 4271 §5.1.2: our number to an external peer, as often as policy says; nothing to an

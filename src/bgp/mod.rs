@@ -31,6 +31,7 @@
 //!   that refuses them
 //! * RFC 6793 four-octet AS numbers, AS_TRANS and AS4_PATH towards peers without
 //! * RFC 1997, RFC 4360, RFC 5668, RFC 8092 communities: standard, extended and large ones
+//! * RFC 10005 link bandwidth, for the weight of a service
 //! * RFC 2918, RFC 7313 route refresh, answered, with its beginning and end
 //! * RFC 8654 extended messages; RFC 8950 IPv4 routes with an IPv6 next hop
 //! * RFC 9234 roles and Only to Customer; draft-walton-bgp-hostname-capability

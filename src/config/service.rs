@@ -1,6 +1,7 @@
 //! `[service.*]`
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use super::check::{broken, check};
 use super::peer::Peers;
@@ -9,8 +10,12 @@ use super::table::{LATER, Located, Reading, Table, untext};
 use super::value::{Text, WrittenRequire};
 use super::{Named, address, in_order};
 use crate::rib::policy::Policy;
-use crate::route::{CheckName, ServiceName};
+use crate::route::{CheckName, ServiceName, Weight};
 use crate::service::{CheckConfig, Config, Require};
+
+/// Up to ten gigabit per second, as routers show it; FRR has no room for more than 34 in a number of
+/// four octets.
+const WEIGHTS: RangeInclusive<i64> = 1..=10_000;
 
 /// What services are checked against.
 #[derive(Clone, Copy)]
@@ -50,7 +55,7 @@ pub(super) fn services(
 }
 
 fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
-    table.later(&["unit", "weight", "announce-delay", "drain-time", "degraded"], LATER);
+    table.later(&["unit", "announce-delay", "drain-time", "degraded"], LATER);
     table.needs("vips", "[\"203.0.113.5\"]");
     let vips = table.elements::<Text<IpAddr>>("vips", "write vips = [\"203.0.113.5\"]");
     let vips = vips.unwrap_or_default();
@@ -68,13 +73,14 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
         };
         table.problem(Problem::new(&when_down.place, message).help("write \"withdraw\""));
     }
+    let weight = table.number("weight", WEIGHTS).map(|weight| Weight(weight.value));
     let require = table.optional::<WrittenRequire>("require");
     let checks = checks(&mut table, &vips, keep_address);
     let require = check_require(&table, require, checks.len());
     table.finish();
     let places = vips.iter().map(|vip| vip.place.clone()).collect();
     let vips = vips.into_iter().map(|vip| vip.value).collect();
-    (Config { vips, interface, keep_address, require, checks }, places)
+    (Config { vips, interface, keep_address, require, weight, checks }, places)
 }
 
 fn checks(

@@ -2,7 +2,8 @@
 //!
 //! A VIP that is announced contributes to one prefix for each advertisement that selects its pool:
 //! its host route, or the aggregate it lies in. A prefix is there as long as one VIP contributes
-//! to it. Policy is a pure function from a prefix and a peer to attributes, so reload, reconnect
+//! to it, and has the weight of the heaviest of these: the sum would change with every VIP that comes
+//! or goes, and let routers move flows of those that stay. Policy is a pure function from a prefix and a peer to attributes, so reload, reconnect
 //! and route refresh are one code path.
 pub mod policy;
 
@@ -15,16 +16,19 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::route::{AdvertisementName, Attributes, PeerName};
+use crate::route::{AdvertisementName, Attributes, PeerName, Weight};
 use policy::Policy;
+
+/// The VIPs that contribute to a prefix, the heaviest last.
+type Contributors = BTreeSet<(Option<Weight>, IpAddr)>;
 
 /// Loc-RIB and export policy.
 #[derive(Debug, Default)]
 pub struct Rib {
     policy: Policy,
-    announced: BTreeSet<IpAddr>,
+    announced: BTreeMap<IpAddr, Option<Weight>>,
     /// For each prefix, the advertisements that make it and the VIPs that contribute
-    entries: BTreeMap<IpNet, BTreeMap<AdvertisementName, BTreeSet<IpAddr>>>,
+    entries: BTreeMap<IpNet, BTreeMap<AdvertisementName, Contributors>>,
     /// One copy of each set of attributes, for all prefixes and peers
     interned: BTreeSet<Arc<Attributes>>,
 }
@@ -36,28 +40,36 @@ impl Rib {
         self.policy = policy;
         self.entries.clear();
         self.interned.clear();
-        for vip in std::mem::take(&mut self.announced) {
-            changed.extend(self.set_vip(vip, true));
+        for (vip, weight) in std::mem::take(&mut self.announced) {
+            changed.extend(self.announce(vip, weight));
         }
         changed
     }
 
-    /// Wants a VIP announced, or not. Returns the prefixes that may have changed.
-    pub fn set_vip(&mut self, vip: IpAddr, announced: bool) -> BTreeSet<IpNet> {
-        let is_news =
-            if announced { self.announced.insert(vip) } else { self.announced.remove(&vip) };
-        if !is_news {
+    /// Wants a VIP announced, with this weight. Returns the prefixes that may have changed.
+    pub fn announce(&mut self, vip: IpAddr, weight: Option<Weight>) -> BTreeSet<IpNet> {
+        if self.announced.get(&vip) == Some(&weight) {
             return BTreeSet::new();
         }
+        self.withdraw(vip);
+        self.announced.insert(vip, weight);
+        let mut changed = BTreeSet::new();
+        for (name, prefix) in self.policy.prefixes(vip) {
+            let entry = self.entries.entry(prefix).or_default();
+            entry.entry(name).or_default().insert((weight, vip));
+            changed.insert(prefix);
+        }
+        changed
+    }
+
+    /// Wants a VIP announced no longer. Returns the prefixes that may have changed.
+    pub fn withdraw(&mut self, vip: IpAddr) -> BTreeSet<IpNet> {
+        let Some(weight) = self.announced.remove(&vip) else { return BTreeSet::new() };
         let mut changed = BTreeSet::new();
         for (name, prefix) in self.policy.prefixes(vip) {
             let entry = self.entries.entry(prefix).or_default();
             let vips = entry.entry(name.clone()).or_default();
-            if announced {
-                vips.insert(vip);
-            } else {
-                vips.remove(&vip);
-            }
+            vips.remove(&(weight, vip));
             if vips.is_empty() {
                 entry.remove(&name);
             }
@@ -71,7 +83,9 @@ impl Rib {
 
     /// What a peer is to be told about a prefix; `None`: nothing.
     pub fn export(&mut self, prefix: IpNet, peer: &PeerName) -> Option<Arc<Attributes>> {
-        let advertisements = self.entries.get(&prefix)?.keys();
+        let heaviest = |vips: &Contributors| vips.last().and_then(|(weight, _)| *weight);
+        let entry = self.entries.get(&prefix)?.iter();
+        let advertisements = entry.map(|(name, vips)| (name, heaviest(vips)));
         let attributes = self.policy.attributes(advertisements, peer)?;
         if let Some(interned) = self.interned.get(&attributes) {
             return Some(interned.clone());

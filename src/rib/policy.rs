@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::route::{AdvertisementName, Attributes, Family, PeerName, PoolName};
+use crate::route::{AdvertisementName, Attributes, Family, PeerName, PoolName, Weight};
 
 /// A pool: addresses that may be VIPs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -82,16 +82,21 @@ impl Policy {
         self.advertisements.get(name).is_some_and(|adv| adv.peers.contains(peer))
     }
 
-    /// What several advertisements of one prefix say together to a peer: their communities add up;
-    /// in all else the configuration was checked to agree. `None`: none of them is for this peer.
+    /// What several advertisements of one prefix, each with the weight of its VIPs, say together to
+    /// a peer: their communities add up, the largest weight counts; in all else the configuration
+    /// was checked to agree. `None`: none of them is for this peer.
     pub(super) fn attributes<'a>(
         &self,
-        names: impl Iterator<Item = &'a AdvertisementName>,
+        weights: impl Iterator<Item = (&'a AdvertisementName, Option<Weight>)>,
         peer: &PeerName,
     ) -> Option<Attributes> {
-        let advertisements = names.filter_map(|name| self.advertisements.get(name));
-        let for_peer = advertisements.filter(|adv| adv.peers.contains(peer));
-        for_peer.map(|adv| adv.attributes.clone()).reduce(|mut all, one| {
+        let for_peer = weights.filter_map(|(name, weight)| {
+            let advertisement = self.advertisements.get(name)?;
+            let attributes = Attributes { weight, ..advertisement.attributes.clone() };
+            advertisement.peers.contains(peer).then_some(attributes)
+        });
+        for_peer.reduce(|mut all, one| {
+            all.weight = all.weight.max(one.weight);
             all.communities.extend(one.communities);
             all.extended_communities.extend(one.extended_communities);
             all.large_communities.extend(one.large_communities);

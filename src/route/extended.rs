@@ -1,18 +1,27 @@
-//! Extended communities (RFC 4360, RFC 5668): route targets and route origins, as they are written.
+//! Extended communities (RFC 4360, RFC 5668): route targets and route origins, as they are written,
+//! and Link Bandwidth (RFC 10005), which stands for a weight.
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use super::community::{NotACommunity, decimal};
+use super::{Asn, Weight};
 
 /// An extended community, "rt:65000:100": the eight octets of its type and value.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ExtendedCommunity(pub u64);
 
-/// High-order octets of the type; all of these are transitive.
+/// High-order octets of the type, for what is transitive.
 const TWO_OCTET_AS: u8 = 0x00; // RFC 4360 §3.1
 const IPV4_ADDRESS: u8 = 0x01; // RFC 4360 §3.2
 const FOUR_OCTET_AS: u8 = 0x02; // RFC 5668 §2
+/// A bit of the high-order octet (RFC 4360 §2)
+const NON_TRANSITIVE: u8 = 0x40;
+
+/// The low-order octet of a Link Bandwidth (RFC 10005)
+const LINK_BANDWIDTH: u8 = 0x04;
+/// A megabit per second, so that routers show the weight as it is configured: "100.000 Mbps".
+const OCTETS_PER_WEIGHT: f32 = 125_000.0;
 
 /// What may be written in front, and the low-order octet of the type that it stands for.
 const SUBTYPES: &[(&str, u8)] = &[
@@ -24,6 +33,16 @@ impl ExtendedCommunity {
     fn new(kind: u8, subtype: u8, value: [u8; 6]) -> Self {
         let [a, b, c, d, e, f] = value;
         Self(u64::from_be_bytes([kind, subtype, a, b, c, d, e, f]))
+    }
+
+    /// The Link Bandwidth that stands for a weight (RFC 10005): octets per second as a
+    /// floating-point number, behind the AS number of who says so. What is not transitive stays in
+    /// our AS, so an external peer gets the other form (RFC 4360 §6).
+    #[must_use]
+    pub fn link_bandwidth(asn: Asn, weight: Weight, transitive: bool) -> Self {
+        let kind = if transitive { TWO_OCTET_AS } else { TWO_OCTET_AS | NON_TRANSITIVE };
+        let bandwidth = f32::from(weight.0) * OCTETS_PER_WEIGHT;
+        Self::new(kind, LINK_BANDWIDTH, wide_local(asn.to_two_octets(), bandwidth.to_bits()))
     }
 
     /// Understands the parts behind "rt:" and the like. An AS number has two octets where it fits
@@ -56,11 +75,15 @@ fn wide_local(global: u16, local: u32) -> [u8; 6] {
 }
 
 impl fmt::Display for ExtendedCommunity {
-    /// As it is written; in hexadecimal where that would be read as something else.
+    /// As it is written; a Link Bandwidth with its octets per second; in hexadecimal where that would be read as something else.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [kind, subtype, octets @ ..] = self.0.to_be_bytes();
         let [a, b, c, d, e, g] = octets;
         let (wide, narrow) = (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, g]));
+        if kind & !NON_TRANSITIVE == TWO_OCTET_AS && subtype == LINK_BANDWIDTH {
+            let bandwidth = f32::from_be_bytes([c, d, e, g]);
+            return write!(f, "link-bandwidth:{}:{bandwidth}", u16::from_be_bytes([a, b]));
+        }
         let name = SUBTYPES.iter().find(|(_, known)| *known == subtype).map(|(name, _)| name);
         match (name, kind) {
             (Some(name), TWO_OCTET_AS) => {
@@ -109,9 +132,24 @@ mod tests {
     }
 
     #[test]
+    fn a_weight_is_so_many_megabits_per_second_in_octets() {
+        for (asn, weight, transitive, octets, shown) in [
+            (64500, 100, true, 0x0004_fbf4_4b3e_bc20, "link-bandwidth:64500:12500000"),
+            (64500, 100, false, 0x4004_fbf4_4b3e_bc20, "link-bandwidth:64500:12500000"),
+            (64500, 1, true, 0x0004_fbf4_47f4_2400, "link-bandwidth:64500:125000"),
+            // AS_TRANS, since there is no form for four octets
+            (4_200_000_000, 10_000, true, 0x0004_5ba0_4e95_02f9, "link-bandwidth:23456:1250000000"),
+        ] {
+            let made = ExtendedCommunity::link_bandwidth(Asn(asn), Weight(weight), transitive);
+            assert_eq!(made, ExtendedCommunity(octets), "{weight}: {:#018x}", made.0);
+            assert_eq!(made.to_string(), shown);
+        }
+    }
+
+    #[test]
     fn what_cannot_be_written_is_shown_in_hexadecimal() {
         // A number of four octets that would fit into two, another subtype, one that is opaque.
-        for octets in [0x0202_0000_0001_0064, 0x0004_fde8_0000_0000, 0x030c_0000_0000_0008] {
+        for octets in [0x0202_0000_0001_0064, 0x0005_fde8_0000_0000, 0x030c_0000_0000_0008] {
             let shown = ExtendedCommunity(octets).to_string();
             assert_eq!(shown, format!("{octets:#018x}"));
             assert_eq!(shown.parse::<ExtendedCommunity>(), Err(NotACommunity));

@@ -33,7 +33,14 @@ pub struct Attributes {
     pub med: Option<u32>,
     /// How many times our AS number is put in front once more, for external peers
     pub prepend: u8,
+    /// The link bandwidth among the extended communities; none is sent when `None`
+    pub weight: Option<Weight>,
 }
+
+/// A service's share of the traffic for its VIPs, in relation to that of the same service on other
+/// hosts.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Weight(pub u16);
 
 /// Our addresses on the way to a peer: what routes of each family name as their next hop.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

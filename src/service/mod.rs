@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::check::schedule::Mode;
 use crate::check::{Check, Failure, Outcome};
-use crate::route::CheckName;
+use crate::route::{CheckName, Weight};
 use health::{Health, Thresholds, Verdict};
 
 /// A service as the operator wrote it.
@@ -25,6 +25,8 @@ pub struct Config {
     pub keep_address: bool,
     /// How many of its checks must be up
     pub require: Require,
+    /// Its share of the traffic; the routers are not told when `None`
+    pub weight: Option<Weight>,
     /// At least one
     pub checks: BTreeMap<CheckName, CheckConfig>,
 }

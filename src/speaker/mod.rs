@@ -392,9 +392,14 @@ impl Speaker {
 
     /// Announces a VIP or withdraws it, to whom policy says.
     fn announce(&mut self, vip: IpAddr, announced: bool, now: Instant) {
-        let prefixes = self.rib.set_vip(vip, announced);
+        let name = self.owners.get(&vip).cloned();
+        let service = name.as_ref().and_then(|name| self.config.services.get(name));
+        let prefixes = match announced {
+            true => self.rib.announce(vip, service.and_then(|service| service.weight)),
+            false => self.rib.withdraw(vip),
+        };
         self.export(&prefixes, now);
-        let Some(name) = self.owners.get(&vip).cloned() else { return };
+        let Some(name) = name else { return };
         let Some(entry) = self.services.get_mut(&name) else { return };
         let text = match (announced, entry.announced.contains_key(&vip)) {
             (true, false) => {

@@ -1,12 +1,17 @@
 //! The main job, end to end.
-use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use ipnet::IpNet;
+use serde_json::Value;
+use vipcast_lab::configuration::{POOLS, WEB, peers};
 use vipcast_lab::daemon::Daemon;
-use vipcast_lab::fabric::{Fabric, FabricConfig, vip};
+use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, vip};
 use vipcast_lab::fault::{Fault, Loss};
-use vipcast_lab::router::BfdState;
+use vipcast_lab::router::{BfdState, Kind};
 use vipcast_lab::wait;
 
-use super::{BOUND, announce};
+use super::{BOUND, announce, start};
 
 fn start_all(fabric: &Fabric) -> Result<Vec<Daemon>> {
     (1..=fabric.hosts.len()).map(|host| announce(fabric, host)).collect()
@@ -41,6 +46,53 @@ fn three_hosts_share_a_vip_and_a_failed_service_leaves_and_comes_back() -> Resul
     }
     fabric.host(2).nginx.set_health("/healthz", true)?;
     wait_for(&fabric, 3)
+}
+
+/// The next hops of a prefix in the first router's kernel, with their weights.
+fn weights(fabric: &Fabric, prefix: IpNet) -> Result<BTreeMap<String, u64>> {
+    let prefix = prefix.to_string();
+    let family = if prefix.contains(':') { "-6" } else { "-4" };
+    let shown = fabric.tor(1).namespace.run("ip", [family, "-j", "route", "show", &prefix])?;
+    let shown: Value = serde_json::from_str(&shown)?;
+    let hops = shown[0]["nexthops"].as_array().into_iter().flatten();
+    let weight = |hop: &Value| Some((hop["dev"].as_str()?.to_owned(), hop["weight"].as_u64()?));
+    Ok(hops.filter_map(weight).collect())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_sends_each_host_its_share_by_weight() -> Result<()> {
+    let tors = vec![TorConfig::new(Kind::Frr)];
+    let fabric = Fabric::start(&FabricConfig { hosts: 3, tors })?;
+    let with = |weight: u16| {
+        WEB.replace("[service.web]\n", &format!("[service.web]\nweight = {weight}\n"))
+    };
+    let text = |host, weight| peers(&fabric, host) + POOLS + &with(weight);
+    let mut daemons = Vec::new();
+    for (host, weight) in [(1, 100), (2, 200), (3, 100)] {
+        daemons.push(start(&fabric, host, &text(host, weight))?);
+    }
+    // FRR makes percentages of them.
+    let expect = |shares: [(&str, u64); 3]| {
+        let expected: BTreeMap<String, u64> =
+            shares.map(|(host, share)| (host.to_owned(), share)).into();
+        for vip in vip(5) {
+            wait::until_true(&format!("{vip} is balanced as {expected:?}"), BOUND, || {
+                Ok(weights(&fabric, vip)? == expected)
+            })
+            .with_context(|| format!("{:?}", weights(&fabric, vip)))?;
+        }
+        anyhow::Ok(())
+    };
+    expect([("host1", 25), ("host2", 50), ("host3", 25)])?;
+    let route = fabric.tor(1).router.routes(vip(5)[0])?;
+    let from = |name: &str| route.iter().find(|route| route.neighbour.as_deref() == Some(name));
+    let shown = from("host2").context("no route from host2")?.extended_communities.join(" ");
+    ensure!(shown == "LB:65100:25000000 (200.000 Mbps)", "{shown}");
+
+    daemons[1].write_configuration(&text(2, 50))?;
+    daemons[1].reload()?;
+    expect([("host1", 40), ("host2", 20), ("host3", 40)])
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What `vipcast routes` prints, to the letter, and that it is what the routers have.
+//! What `vipcast routes` prints, to the letter, and that it is what the routers have; and which
+//! attributes those routes have while VIPs come and go.
 use vipcast::bgp::wire::{AsPath, Origin, Segment};
 use vipcast::control::render::{self, Style};
 
@@ -137,4 +138,73 @@ fn a_route_that_is_told_again_has_been_sent_since_the_first_time() {
     world.run(secs(1));
     assert_true(&world);
     assert_eq!(text(&world).matches("1.0s ago").count(), 2, "{}", text(&world));
+}
+
+/// Two services of different weight in one aggregate.
+const AGGREGATE: &str = r#"
+[advertisement.all]
+aggregation-length = 24
+communities = ["65000:7", "rt:65000:1"]
+
+[service.mail]
+vips = ["203.0.113.25"]
+weight = 50
+
+[service.mail.check.alive]
+tcp = "203.0.113.25:25"
+"#;
+
+fn weighted(weight: u16) -> String {
+    let web = BASE.replace("[service.web]", &format!("[service.web]\nweight = {weight}"));
+    web + AGGREGATE
+}
+
+/// The extended communities of the aggregate, and how many UPDATEs it took so far.
+fn aggregate(world: &mut World) -> (Vec<String>, usize) {
+    assert_true(world);
+    let router = world.router("tor1");
+    let attributes = router.routes.values();
+    let all = attributes.flat_map(|route| &route.extended_communities).map(ToString::to_string);
+    (all.collect(), router.updates)
+}
+
+#[test]
+fn an_aggregate_changes_only_with_the_heaviest_of_its_services() {
+    let mut world = World::new(&weighted(100)).boot();
+    world.run(secs(60));
+    assert_eq!(world.routes("tor1"), ["203.0.113.0/24"]);
+    let (heavy, updates) = aggregate(&mut world);
+    assert_eq!(heavy, ["rt:65000:1", "link-bandwidth:65100:12500000"]);
+
+    for health in [Health::Broken, Health::Healthy] {
+        world.set_health("mail/alive", health);
+        world.run(secs(10));
+        assert_eq!(aggregate(&mut world), (heavy.clone(), updates), "mail {health:?}");
+    }
+    world.set_health("web/alive", Health::Broken);
+    world.run(secs(10));
+    let light = ["rt:65000:1", "link-bandwidth:65100:6250000"].map(str::to_owned).to_vec();
+    assert_eq!(aggregate(&mut world), (light, updates + 1));
+    world.set_health("web/alive", Health::Healthy);
+    world.run(secs(10));
+    assert_eq!(aggregate(&mut world), (heavy, updates + 2));
+
+    world.set_health("web/alive", Health::Broken);
+    world.set_health("mail/alive", Health::Broken);
+    world.run(secs(10));
+    assert_eq!(world.routes("tor1"), [""; 0]);
+    assert_eq!(world.router("tor1").downs, []);
+}
+
+#[test]
+fn a_weight_that_is_reloaded_is_told_in_one_update_and_nothing_is_withdrawn() {
+    let mut world = World::new(&weighted(100)).boot();
+    world.run(secs(60));
+    let (_, updates) = aggregate(&mut world);
+    world.reload(&weighted(200));
+    let expected = ["rt:65000:1", "link-bandwidth:65100:25000000"].map(str::to_owned).to_vec();
+    assert_eq!(aggregate(&mut world), (expected, updates + 1));
+    assert!(!world.log_text().contains("withdrawing"), "{}", world.log_text());
+    world.reload(&weighted(200));
+    assert_eq!(aggregate(&mut world).1, updates + 1);
 }

@@ -16,7 +16,9 @@ use super::octets::{EXTERNAL, INTERNAL, Message, hosts, read};
 use super::strategies::{cases, encoding};
 use crate::bgp::adj_rib_out::{AdjRibOut, NotSendable, Pending, Sent, Target};
 use crate::bgp::wire::{AsPath, Encoding, Origin, PathAttributes, Refresh, Segment, Update};
-use crate::route::{Asn, Attributes, Community, Family, LargeCommunity, NextHops};
+use crate::route::{
+    Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity, NextHops, Weight,
+};
 use Family::{Ipv4Unicast, Ipv6Unicast};
 
 const LOCAL: Asn = Asn(64501);
@@ -617,6 +619,28 @@ fn a_change_has_been_sent_once_the_kernel_has_taken_it() {
     rib.handle_written(now);
     assert_eq!((is_sent(&rib), rib.sent_count()), ([false, true], 1), "with the kernel");
     assert_eq!(pending(&rib), [None, None]);
+}
+
+#[test]
+fn a_weight_is_sent_so_that_it_reaches_the_peer_and_goes_no_further_than_it_may() {
+    let vip = prefix("198.51.100.1/32");
+    let written = ExtendedCommunity(0x0202_0001_0000_0001);
+    let weighted = Attributes {
+        extended_communities: [written].into(),
+        weight: Some(Weight(100)),
+        ..Attributes::default()
+    };
+    for (encoding, bandwidth) in
+        [(EXTERNAL, 0x0004_fbf5_4b3e_bc20), (INTERNAL, 0x4004_fbf5_4b3e_bc20)]
+    {
+        let mut rib = AdjRibOut::default();
+        rib.start(target(encoding), start());
+        rib.set(vip, Some(Arc::new(weighted.clone())), start());
+        let mut listener = Listener::default();
+        listener.listen_to_all(&mut rib, encoding);
+        let expected = [written, ExtendedCommunity(bandwidth)].into();
+        assert_eq!(listener.routes[&vip].extended_communities, expected);
+    }
 }
 
 #[test]

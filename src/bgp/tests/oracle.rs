@@ -14,7 +14,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netgauze_bgp_pkt::BgpMessage as Netgauze;
 use netgauze_bgp_pkt::capabilities::BgpCapability;
 use netgauze_bgp_pkt::community::{
-    ExtendedCommunity, TransitiveFourOctetExtendedCommunity, TransitiveIpv4ExtendedCommunity,
+    ExtendedCommunity, NonTransitiveTwoOctetExtendedCommunity,
+    TransitiveFourOctetExtendedCommunity, TransitiveIpv4ExtendedCommunity,
     TransitiveTwoOctetExtendedCommunity,
 };
 use netgauze_bgp_pkt::notification::{
@@ -202,6 +203,7 @@ fn route_target((kind, global, local): Parts) -> u64 {
 }
 
 fn netgauze_parts(community: &ExtendedCommunity) -> Parts {
+    use NonTransitiveTwoOctetExtendedCommunity as NonTransitive;
     use TransitiveFourOctetExtendedCommunity as Four;
     use TransitiveIpv4ExtendedCommunity as Ipv4;
     use TransitiveTwoOctetExtendedCommunity as Two;
@@ -224,6 +226,15 @@ fn netgauze_parts(community: &ExtendedCommunity) -> Parts {
         ExtendedCommunity::TransitiveFourOctet(Four::RouteOrigin { global_admin, local_admin }) => {
             (0x0203, *global_admin, u32::from(*local_admin))
         }
+        ExtendedCommunity::TransitiveTwoOctet(Two::Unassigned {
+            sub_type: 4,
+            global_admin,
+            local_admin,
+        }) => (0x0004, u32::from(*global_admin), *local_admin),
+        ExtendedCommunity::NonTransitiveTwoOctet(NonTransitive::LinkBandwidth {
+            global_admin,
+            local_admin,
+        }) => (0x4004, u32::from(*global_admin), *local_admin),
         other => panic!("{other:?}"),
     }
 }
@@ -233,6 +244,10 @@ fn bgpkit_parts(community: &BgpkitExtended) -> Parts {
     match community {
         BgpkitExtended::TransitiveTwoOctetAs(c) => {
             (u16::from(c.subtype), c.global_admin.into(), u32::from_be_bytes(c.local_admin))
+        }
+        BgpkitExtended::LinkBandwidth(c) => {
+            let kind = if c.transitive { 0x0004 } else { 0x4004 };
+            (kind, c.global_admin.into(), c.bandwidth.to_bits())
         }
         BgpkitExtended::TransitiveIpv4Addr(c) => {
             (0x0100 | u16::from(c.subtype), c.global_admin.into(), short(c.local_admin))

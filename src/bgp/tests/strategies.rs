@@ -13,7 +13,7 @@ use super::octets::{
     parameters, route_refresh, update,
 };
 use crate::bgp::wire::{Capabilities, Encoding, GracefulRestart, Notification};
-use crate::route::{Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity};
+use crate::route::{Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity, Weight};
 
 /// How many cases, and nothing is written beside the sources.
 pub(super) fn cases(cases: u32) -> Config {
@@ -68,8 +68,15 @@ pub(super) fn attributes() -> impl Strategy<Value = Attributes> {
     let communities = btree_set(any::<u32>().prop_map(Community), 0..80);
     let extended = btree_set(extended_community(), 0..80);
     let metrics = (option::of(any::<u32>()), option::of(any::<u32>()), 0..=20_u8);
+    let weight = option::of((1..=10_000_u16).prop_map(Weight));
+    let metrics = (metrics, weight);
     (communities, extended, btree_set(large, 0..80), metrics).prop_map(
-        |(communities, extended_communities, large_communities, (local_pref, med, prepend))| {
+        |(
+            communities,
+            extended_communities,
+            large_communities,
+            ((local_pref, med, prepend), weight),
+        )| {
             Attributes {
                 communities,
                 extended_communities,
@@ -77,14 +84,15 @@ pub(super) fn attributes() -> impl Strategy<Value = Attributes> {
                 local_pref,
                 med,
                 prepend,
+                weight,
             }
         },
     )
 }
 
-/// A route target or route origin of any form.
+/// A route target or route origin of any form, or a link bandwidth.
 fn extended_community() -> impl Strategy<Value = ExtendedCommunity> {
-    let forms = select(vec![0x0002_u16, 0x0003, 0x0102, 0x0103, 0x0202, 0x0203]);
+    let forms = select(vec![0x0002_u16, 0x0003, 0x0102, 0x0103, 0x0202, 0x0203, 0x0004, 0x4004]);
     (forms, any::<u64>())
         .prop_map(|(form, value)| ExtendedCommunity(u64::from(form) << 48 | value >> 16))
 }

@@ -6,12 +6,16 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rib::Rib;
-use crate::route::PeerName;
+use crate::route::{PeerName, Weight};
 
 fn rib(policy: Policy) -> Rib {
     let mut rib = Rib::default();
     assert_eq!(rib.set_policy(policy), BTreeSet::new());
     rib
+}
+
+fn set_vip(rib: &mut Rib, vip: IpAddr, announced: bool) -> BTreeSet<IpNet> {
+    if announced { rib.announce(vip, None) } else { rib.withdraw(vip) }
 }
 
 /// Everything that a peer is to be told.
@@ -32,12 +36,12 @@ fn routes(routes: &[(&str, &[&str])]) -> BTreeMap<IpNet, Attributes> {
 fn a_vip_is_announced_as_long_as_it_is_wanted() {
     let mut rib = rib(policy(&[("hosts", advertisement(&["p"], &["tor1"]))]));
     for (vip, route) in [("192.0.2.1", "192.0.2.1/32"), ("2001:db8:1::1", "2001:db8:1::1/128")] {
-        assert_eq!(rib.set_vip(ip(vip), true), nets(&[route]));
+        assert_eq!(set_vip(&mut rib, ip(vip), true), nets(&[route]));
         assert_eq!(exports(&mut rib, "tor1"), routes(&[(route, &[])]));
-        assert_eq!(rib.set_vip(ip(vip), true), nets(&[]), "no news");
-        assert_eq!(rib.set_vip(ip(vip), false), nets(&[route]));
+        assert_eq!(set_vip(&mut rib, ip(vip), true), nets(&[]), "no news");
+        assert_eq!(set_vip(&mut rib, ip(vip), false), nets(&[route]));
         assert_eq!(exports(&mut rib, "tor1"), routes(&[]));
-        assert_eq!(rib.set_vip(ip(vip), false), nets(&[]), "no news");
+        assert_eq!(set_vip(&mut rib, ip(vip), false), nets(&[]), "no news");
     }
 }
 
@@ -45,7 +49,7 @@ fn a_vip_is_announced_as_long_as_it_is_wanted() {
 fn a_vip_outside_all_pools_is_announced_to_nobody() {
     let mut rib = rib(policy(&[("hosts", advertisement(&["p"], &["tor1"]))]));
     for vip in ["203.0.113.1", "198.51.100.1"] {
-        assert_eq!(rib.set_vip(ip(vip), true), nets(&[]));
+        assert_eq!(set_vip(&mut rib, ip(vip), true), nets(&[]));
     }
     assert_eq!(exports(&mut rib, "tor1"), routes(&[]));
 }
@@ -67,8 +71,37 @@ fn an_aggregate_lives_as_long_as_one_of_its_vips() {
         ("192.0.2.2", false, &announced),
         ("192.0.2.3", false, &routes(&[])),
     ] {
-        assert_eq!(rib.set_vip(ip(vip), wanted), nets(&["192.0.2.0/24"]));
+        assert_eq!(set_vip(&mut rib, ip(vip), wanted), nets(&["192.0.2.0/24"]));
         assert_eq!(exports(&mut rib, "tor1"), *expected, "{vip} {wanted}");
+    }
+}
+
+#[test]
+fn an_aggregate_has_the_weight_of_the_heaviest_of_its_vips() {
+    let aggregate = Advertisement { aggregation_length_v4: 24, ..advertisement(&["p"], &["tor1"]) };
+    let other = Advertisement { pools: ["q".into()].into(), ..aggregate.clone() };
+    let mut rib = rib(policy(&[("aggregate", aggregate), ("other", other)]));
+    let mut weight = |vip: &str, announced: Option<Option<u16>>| {
+        let changed = match announced {
+            Some(weight) => rib.announce(ip(vip), weight.map(Weight)),
+            None => rib.withdraw(ip(vip)),
+        };
+        assert_eq!(changed, nets(&["192.0.2.0/24"]));
+        let exported = rib.export(net("192.0.2.0/24"), &"tor1".into());
+        exported.map(|attributes| attributes.weight.map(|weight| weight.0))
+    };
+    for (vip, announced, expected) in [
+        ("192.0.2.1", Some(None), Some(None)),
+        ("192.0.2.2", Some(Some(100)), Some(Some(100))),
+        ("192.0.2.3", Some(Some(50)), Some(Some(100))),
+        ("192.0.2.4", Some(Some(100)), Some(Some(100))),
+        ("192.0.2.2", None, Some(Some(100))),
+        ("192.0.2.4", Some(Some(70)), Some(Some(70))), // a reload
+        ("192.0.2.4", None, Some(Some(50))),
+        ("192.0.2.3", None, Some(None)),
+        ("192.0.2.1", None, None),
+    ] {
+        assert_eq!(weight(vip, announced), expected, "{vip} {announced:?}");
     }
 }
 
@@ -77,10 +110,10 @@ fn an_aggregate_outlives_the_host_route_of_one_of_its_vips() {
     let aggregate = Advertisement { aggregation_length_v4: 24, ..advertisement(&["p"], &["tor1"]) };
     let hosts = advertisement(&["p"], &["tor1", "tor2"]);
     let mut rib = rib(policy(&[("aggregate", aggregate), ("hosts", hosts)]));
-    rib.set_vip(ip("192.0.2.1"), true);
-    rib.set_vip(ip("192.0.2.2"), true);
+    set_vip(&mut rib, ip("192.0.2.1"), true);
+    set_vip(&mut rib, ip("192.0.2.2"), true);
     assert_eq!(
-        rib.set_vip(ip("192.0.2.1"), false),
+        set_vip(&mut rib, ip("192.0.2.1"), false),
         nets(&["192.0.2.0/24", "192.0.2.1/32"]),
         "both may have changed"
     );
@@ -105,7 +138,7 @@ fn advertisements_of_one_prefix_add_up_their_communities_for_the_peers_they_shar
         ),
         ("nobody", with(&[], &["65000:666"])),
     ]));
-    rib.set_vip(ip("192.0.2.1"), true);
+    set_vip(&mut rib, ip("192.0.2.1"), true);
     let first: &[&str] = &["65000:1", "65000:2", "large:65000:1:1", "rt:65000:1"];
     let second: &[&str] = &["65000:2", "no-export", "large:65000:1:2", "ro:10.0.0.1:1"];
     let both = [first, second].concat();
@@ -122,7 +155,7 @@ fn what_is_no_community_is_exported_as_it_was_written() {
     let written =
         Advertisement { attributes: attributes.clone(), ..advertisement(&["p"], &["tor1"]) };
     let mut rib = rib(policy(&[("first", written.clone()), ("second", written)]));
-    rib.set_vip(ip("192.0.2.1"), true);
+    set_vip(&mut rib, ip("192.0.2.1"), true);
     let expected = BTreeMap::from([(net("192.0.2.1/32"), attributes)]);
     assert_eq!(exports(&mut rib, "tor1"), expected);
 }
@@ -130,8 +163,8 @@ fn what_is_no_community_is_exported_as_it_was_written() {
 #[test]
 fn a_new_policy_returns_what_is_gone_and_what_is_new() {
     let mut rib = rib(policy(&[("hosts", advertisement(&["p"], &["tor1"]))]));
-    rib.set_vip(ip("192.0.2.1"), true);
-    rib.set_vip(ip("198.51.100.1"), true);
+    set_vip(&mut rib, ip("192.0.2.1"), true);
+    set_vip(&mut rib, ip("198.51.100.1"), true);
     let aggregate =
         Advertisement { aggregation_length_v4: 24, ..advertisement(&["p", "q"], &["tor1"]) };
     assert_eq!(
@@ -155,7 +188,7 @@ fn the_prefixes_of_a_vip_are_known_whether_it_is_announced_or_not() {
     let hosts = advertisement(&["p"], &["tor1", "tor2"]);
     let mut rib = rib(policy(&[("aggregate", aggregate), ("hosts", hosts)]));
     for wanted in [true, false] {
-        rib.set_vip(ip("192.0.2.1"), wanted);
+        set_vip(&mut rib, ip("192.0.2.1"), wanted);
         let of = |peer: &str| rib.prefixes_for(ip("192.0.2.1"), &peer.into());
         assert_eq!(of("tor1"), nets(&["192.0.2.1/32"]));
         assert_eq!(of("tor2"), nets(&["192.0.2.0/24", "192.0.2.1/32"]));
@@ -171,7 +204,7 @@ fn equal_attributes_are_one_for_all_prefixes_and_peers() {
     };
     let mut rib = rib(policy(&[("first", with("p", &["65000:1"])), ("second", with("q", &[]))]));
     for vip in ["192.0.2.1", "192.0.2.2", "198.51.100.1"] {
-        rib.set_vip(ip(vip), true);
+        set_vip(&mut rib, ip(vip), true);
     }
     let mut export = |prefix: &str, peer: &str| -> Arc<Attributes> {
         rib.export(net(prefix), &peer.into()).expect("it is announced")
@@ -187,7 +220,8 @@ const PEERS: [&str; 3] = ["tor1", "tor2", "tor3"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    SetVip(IpAddr, bool),
+    Announce(IpAddr, Option<Weight>),
+    Withdraw(IpAddr),
     SetPolicy(Policy),
 }
 
@@ -233,7 +267,9 @@ prop_compose! {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (any_vip(), any::<bool>()).prop_map(|(vip, wanted)| Step::SetVip(vip, wanted)),
+        2 => (any_vip(), prop::option::of((1..4_u16).prop_map(Weight)))
+            .prop_map(|(vip, weight)| Step::Announce(vip, weight)),
+        2 => any_vip().prop_map(Step::Withdraw),
         1 => any_policy().prop_map(Step::SetPolicy),
     ]
 }
@@ -241,11 +277,11 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// What a peer should have, worked out from nothing but what is wanted.
 fn naive(
     policy: &Policy,
-    wanted: &BTreeSet<IpAddr>,
+    wanted: &BTreeMap<IpAddr, Option<Weight>>,
     peer: &PeerName,
 ) -> BTreeMap<IpNet, Attributes> {
     let mut routes: BTreeMap<IpNet, Attributes> = BTreeMap::new();
-    for vip in wanted {
+    for (vip, weight) in wanted {
         for advertisement in policy.advertisements.values() {
             let in_pool = |(name, pool): (&_, &Pool)| {
                 advertisement.pools.contains(name)
@@ -266,6 +302,7 @@ fn naive(
             route.extended_communities.extend(extended);
             route.large_communities.extend(large_communities);
             route.med = *med;
+            route.weight = route.weight.max(*weight);
         }
     }
     routes
@@ -278,18 +315,18 @@ proptest! {
     fn the_returned_prefixes_are_all_that_changed(steps in vec(any_step(), 0..60)) {
         let mut rib = Rib::default();
         let mut policy = Policy::default();
-        let mut wanted: BTreeSet<IpAddr> = BTreeSet::new();
+        let mut wanted: BTreeMap<IpAddr, Option<Weight>> = BTreeMap::new();
         let mut told: BTreeMap<PeerName, BTreeMap<IpNet, Attributes>> =
             PEERS.map(|peer| (peer.into(), BTreeMap::new())).into();
         for step in steps {
             let changed = match step {
-                Step::SetVip(vip, true) => {
-                    wanted.insert(vip);
-                    rib.set_vip(vip, true)
+                Step::Announce(vip, weight) => {
+                    wanted.insert(vip, weight);
+                    rib.announce(vip, weight)
                 }
-                Step::SetVip(vip, false) => {
+                Step::Withdraw(vip) => {
                     wanted.remove(&vip);
-                    rib.set_vip(vip, false)
+                    rib.withdraw(vip)
                 }
                 Step::SetPolicy(new) => {
                     policy = new.clone();

@@ -51,7 +51,7 @@ fn everything() -> Attributes {
         large_communities: [LargeCommunity { global: 64500, local1: 1, local2: 2 }].into(),
         local_pref: Some(200),
         med: Some(50),
-        prepend: 0,
+        ..Attributes::default()
     }
 }
 
