@@ -24,7 +24,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use crate::bgp::connection::Restart;
-use crate::route::{Asn, PeerName, ServiceName};
+use crate::route::{Asn, NextHops, PeerName, ServiceName};
 use crate::{bfd, rib};
 use problem::{Place, Problem, listed, suggest};
 use table::{Located, Reading, Table};
@@ -71,6 +71,8 @@ pub struct Peer {
     pub bgp: crate::bgp::peer::Config,
     /// Its BFD side, if it has one
     pub bfd: Option<bfd::sessions::Config>,
+    /// What its routes name as next hop in place of our addresses
+    pub next_hops: NextHops,
     /// For people
     pub description: Option<String>,
 }

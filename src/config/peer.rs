@@ -1,6 +1,6 @@
 //! `[peer.*]`
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::bfd::sessions::{Config as BfdConfig, Hops};
 use crate::bgp::connection::{self, RemoteAsn};
 use crate::bgp::peer;
 use crate::bgp::transport::{Password, Transport};
-use crate::route::{Asn, PeerName, Role};
+use crate::route::{Asn, NextHops, PeerName, Role};
 
 const HOLD_TIME: Duration = Duration::from_secs(90);
 /// RFC 4271 §4.4
@@ -29,6 +29,8 @@ pub(super) struct Peers {
     pub(super) addresses: BTreeMap<IpAddr, Located<PeerName>>,
     /// To whom it is our address
     pub(super) sources: BTreeMap<IpAddr, Located<PeerName>>,
+    /// To whom it is the next hop of our routes
+    pub(super) next_hops: BTreeMap<IpAddr, Located<PeerName>>,
 }
 
 /// `[peer.*]`
@@ -63,6 +65,7 @@ fn peer(
     let multihop = table.number::<u8>("multihop", 1..=255).map(|ttl| ttl.value);
     let password = password(&mut table);
     let passive = table.or("passive", false);
+    let next_hops = next_hops(&mut table, name, others);
     let description = description(&mut table);
     let role = role(&mut table, asns.as_ref());
     let graceful = table.or("graceful-restart", bgp.is_some_and(|bgp| bgp.graceful_restart));
@@ -90,7 +93,7 @@ fn peer(
     let session =
         connection::Config { local_asn, remote_asn, hold_time, keepalive_time, role, restart };
     let bgp = peer::Config { transport, session, connect_retry_time, passive };
-    Some(Peer { bgp, bfd, description })
+    Some(Peer { bgp, bfd, next_hops, description })
 }
 
 /// RFC 9234 §4: roles are for what passes between two ASes.
@@ -183,6 +186,26 @@ fn password(table: &mut Table<'_>) -> Option<Password> {
     }
     let file = file.map(|path| Password::File(path.value));
     file.or(credential.map(|name| Password::Credential(name.value)))
+}
+
+/// `next-hop` and `next-hop-v6`.
+fn next_hops(table: &mut Table<'_>, name: &PeerName, others: &mut Peers) -> NextHops {
+    let ipv4 = table.optional::<Text<Ipv4Addr>>("next-hop").map(untext);
+    let ipv6 = table.optional::<Text<Ipv6Addr>>("next-hop-v6").map(untext);
+    let four = ipv4.as_ref().map(|hop| (IpAddr::V4(hop.value), &hop.place));
+    let six = ipv6.as_ref().map(|hop| (IpAddr::V6(hop.value), &hop.place));
+    for (hop, place) in four.into_iter().chain(six) {
+        if let Some(problem) = address::problem(hop.into(), place, "a next hop") {
+            table.problem(problem);
+        } else if others.addresses.get(&hop).is_some_and(|owner| owner.value == *name) {
+            let message = "the next hop of our routes cannot be the peer itself";
+            let help = "leave the line out: then it is our address (RFC 4271 §5.1.3)";
+            table.problem(Problem::new(place, message).help(help));
+        }
+        let located = Located { value: name.clone(), place: place.clone() };
+        others.next_hops.entry(hop).or_insert(located);
+    }
+    NextHops { ipv4: ipv4.map(|hop| hop.value), ipv6: ipv6.map(|hop| hop.value) }
 }
 
 /// It is shown in the status, on one line.

@@ -126,6 +126,11 @@ fn check_vip(table: &Table<'_>, vip: &Located<IpAddr>, known: &Known<'_>) {
         let message = format!("VIP {address} is the address of peer `{name}`");
         table.problem(problem(message).also(place, "here"));
     }
+    if let Some(Located { value: name, place }) = peers.next_hops.get(&address) {
+        let message = format!("VIP {address} is the next hop of the routes for peer `{name}`");
+        let help = "the way to a VIP cannot lead over a VIP";
+        table.problem(problem(message).also(place, "here").help(help));
+    }
     if let Some(Located { value: name, place }) = peers.sources.get(&address) {
         let message = format!("VIP {address} is our address for the session with peer `{name}`");
         let help = "a VIP comes and goes with its service, a session must not";

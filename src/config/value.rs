@@ -1,5 +1,5 @@
 //! How values are written: durations with units, ranges of addresses, AS numbers, percentages.
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -120,6 +120,14 @@ impl Written for Role {
 
     fn understand(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == text)
+    }
+}
+
+impl Written for Ipv6Addr {
+    const EXPECTED: &'static str = "an IPv6 address, such as \"2001:db8::1\"";
+
+    fn understand(text: &str) -> Option<Self> {
+        text.parse().ok()
     }
 }
 

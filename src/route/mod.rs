@@ -42,7 +42,8 @@ pub struct Attributes {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Weight(pub u16);
 
-/// Our addresses on the way to a peer: what routes of each family name as their next hop.
+/// What routes of each family name as their next hop: our addresses on the way to a peer, or what is
+/// configured in their place.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the fields are families")]
 pub struct NextHops {
@@ -51,6 +52,12 @@ pub struct NextHops {
 }
 
 impl NextHops {
+    /// These, and others where there are none.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self { ipv4: self.ipv4.or(others.ipv4), ipv6: self.ipv6.or(others.ipv6) }
+    }
+
     /// The address for a family.
     #[must_use]
     pub fn get(self, family: Family) -> Option<IpAddr> {

@@ -81,21 +81,32 @@ impl Speaker {
     ) -> Option<(PeerName, Serial)> {
         let of = |config: &config::Peer| config.bgp.transport.address;
         let (name, _) = self.config.peers.iter().find(|(_, config)| of(config) == remote)?;
-        let next_hops = self.next_hops(local);
         let name = name.clone();
+        let next_hops = self.next_hops(&name, local);
         let serial = self.peers.get_mut(&name)?.peer.handle_accepted(local, next_hops, now);
         self.drain(now);
         Some((name, serial))
     }
 
-    /// Our addresses on the interface of `local`.
-    fn next_hops(&self, local: IpAddr) -> NextHops {
-        self.addresses.next_hops(local, |address| self.owners.contains_key(address))
+    /// What is configured for a peer, else our addresses on the interface of `local`.
+    fn next_hops(&self, name: &PeerName, local: IpAddr) -> NextHops {
+        let fixed = self.config.peers.get(name).map(|peer| peer.next_hops).unwrap_or_default();
+        fixed.or(self.addresses.next_hops(local, |address| self.owners.contains_key(address)))
+    }
+
+    /// The next hops of every peer may have changed.
+    pub(super) fn update_next_hops(&mut self, now: Instant) {
+        // Taken out, so that everything else can be looked at meanwhile.
+        let mut peers = std::mem::take(&mut self.peers);
+        for (name, entry) in &mut peers {
+            entry.peer.update_next_hops(|local| self.next_hops(name, local), now);
+        }
+        self.peers = peers;
     }
 
     pub(super) fn handle_tcp(&mut self, name: &PeerName, serial: Serial, event: Tcp, now: Instant) {
         let next_hops = match event {
-            Tcp::Connected(local) => Some(self.next_hops(local)),
+            Tcp::Connected(local) => Some(self.next_hops(name, local)),
             Tcp::Failed(_) | Tcp::Received(_) | Tcp::Written | Tcp::Closed(_) => None,
         };
         let Some(entry) = self.peers.get_mut(name) else { return };
@@ -280,14 +291,11 @@ impl Speaker {
 
     /// Takes in what the peers have to say.
     pub(super) fn drain_peers(&mut self, now: Instant) {
-        let host_changed = self.addresses.poll_host_changed();
+        if self.addresses.poll_host_changed() {
+            self.update_next_hops(now);
+        }
         let mut notices = Vec::new();
         for (name, entry) in &mut self.peers {
-            if host_changed {
-                let is_vip = |address: &IpAddr| self.owners.contains_key(address);
-                let next_hops = |local| self.addresses.next_hops(local, is_vip);
-                entry.peer.update_next_hops(next_hops, now);
-            }
             while let Some(event) = entry.peer.poll_event() {
                 if let Event::Sent(times) = &event {
                     times.iter().for_each(|time| entry.decision_to_wire.observe(*time));

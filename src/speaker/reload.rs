@@ -112,6 +112,7 @@ impl Speaker {
         for name in new.cloned().collect::<Vec<_>>() {
             self.add_peer(&name, ongoing_bfd.remove(&name), now);
         }
+        self.update_next_hops(now);
         // A peer that stays may have other routes now, and a removed one made room.
         let prefixes = self.rib.prefixes().collect();
         self.export(&prefixes, now);

@@ -188,6 +188,28 @@ fn what_vipcast_routes_shows_is_what_the_router_has() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_third_party_on_the_shared_network_can_be_the_next_hop() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let fabric = pair(kind)?;
+        let tor = fabric.tor(1);
+        tor.namespace.ip("address add 10.77.0.1/24 dev host1\n\
+                          address add 2001:db8:77::1/64 dev host1 nodad\n")?;
+        let fixed = "\nnext-hop = \"10.77.0.9\"\nnext-hop-v6 = \"2001:db8:77::9\"\nhold-time";
+        let text = peers(&fabric, 1).replacen("\nhold-time", fixed, 1) + POOLS + WEB;
+        let _daemon = start(&fabric, 1, &text)?;
+        for (vip, hop) in vip(5).into_iter().zip(["10.77.0.9", "2001:db8:77::9"]) {
+            same("next hop", route(&fabric, vip)?.next_hops, vec![hop.parse::<IpAddr>()?])?;
+            tor.routes.wait_for_count(vip, BOUND, 1)?;
+            let vip = vip.addr().to_string();
+            let way = tor.namespace.run("ip", ["route", "get", &vip])?;
+            ensure!(way.contains(&format!("via {hop} dev host1")), "{way}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
 fn a_four_octet_as_number_arrives_whole() -> Result<()> {
     with_each(&ALL, |kind| {
         let fabric = pair_expecting(kind, 4_200_000_001)?;

@@ -208,3 +208,32 @@ fn a_weight_that_is_reloaded_is_told_in_one_update_and_nothing_is_withdrawn() {
     world.reload(&weighted(200));
     assert_eq!(aggregate(&mut world).1, updates + 1);
 }
+
+#[test]
+fn next_hops_that_are_configured_take_the_place_of_ours_and_change_without_a_new_session() {
+    let six = "[service.dns]\nvips = [\"2001:db8:5::53\"]\n\
+               [service.dns.check.alive]\ntcp = \"127.0.0.1:53\"\n";
+    let with =
+        |lines: &str| BASE.replace("[peer.tor1]\n", &format!("[peer.tor1]\n{lines}\n")) + six;
+    let hops = |world: &World, name: &str| -> Vec<String> {
+        assert_true(world);
+        let routes = &world.routers.get(&name.into()).expect("a router").routes;
+        routes.values().filter_map(|route| Some(route.next_hop?.to_string())).collect()
+    };
+    let mut world = World::new(&with("next-hop = \"10.0.0.99\"")).boot();
+    world.run(secs(60));
+    assert_eq!(hops(&world, "tor1"), ["10.0.0.99"], "and nothing for IPv6");
+    assert_eq!(hops(&world, "tor2"), ["10.0.0.21"]);
+
+    // A change on the host's interface is none to what is fixed.
+    let updates = world.router("tor1").updates;
+    world.set_interface(2, true);
+    assert_eq!(world.router("tor1").updates, updates);
+
+    world.reload(&with("next-hop = \"10.0.0.98\"\nnext-hop-v6 = \"2001:db8::98\""));
+    assert_eq!(hops(&world, "tor1"), ["10.0.0.98", "2001:db8::98"]);
+    world.reload(&with(""));
+    assert_eq!(hops(&world, "tor1"), ["10.0.0.21"]);
+    assert_eq!(world.router("tor1").downs, []);
+    assert_eq!(world.status().peers[0].sessions, 1);
+}
