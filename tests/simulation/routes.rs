@@ -237,3 +237,41 @@ fn next_hops_that_are_configured_take_the_place_of_ours_and_change_without_a_new
     assert_eq!(world.router("tor1").downs, []);
     assert_eq!(world.status().peers[0].sessions, 1);
 }
+
+#[test]
+fn a_thousand_prefixes_that_flap_while_a_router_does_not_read_cost_it_nothing() {
+    let vips: Vec<String> = (0..1000)
+        .map(|number| format!("\"198.18.{}.{}\"", number / 250, number % 250 + 1))
+        .collect();
+    let many = format!(
+        "[pool.many]\naddresses = [\"198.18.0.0/16\"]\n\
+         [service.many]\nvips = [{}]\ninterface = \"none\"\n\
+         [service.many.check.alive]\ntcp = \"127.0.0.1:80\"\ninterval = \"1s\"\n",
+        vips.join(", ")
+    );
+    let mut world = World::new(&(BASE.to_owned() + &many)).boot();
+    world.run(secs(60));
+    let flap = |world: &mut World| {
+        for health in [Health::Broken, Health::Healthy] {
+            world.set_health("many/alive", health);
+            world.run(secs(5));
+        }
+    };
+    let updates = |world: &mut World| ["tor1", "tor2"].map(|name| world.router(name).updates);
+    assert_eq!(world.routes("tor1").len(), 1001);
+    let before = updates(&mut world);
+
+    // What is on its way fills the socket; three flaps wait behind it.
+    world.router("tor1").mood = Mood::Stuck;
+    world.set_health("web/alive", Health::Broken);
+    world.run(secs(10));
+    for _ in 0..3 {
+        flap(&mut world);
+    }
+    world.read_on("tor1");
+    assert_true(&world);
+    assert_eq!(world.routes("tor1").len(), 1000);
+    let [slow, fast] = updates(&mut world);
+    assert_eq!(slow, before[0] + 1, "the withdrawal of the web service");
+    assert!(fast >= before[1] + 1 + 3 * 2, "the other router was told each time");
+}

@@ -77,7 +77,7 @@ pub(crate) struct Router {
     connection: Option<(Serial, Connection)>,
     bfd: Option<Sessions>,
     /// Octets that a stuck router does not take
-    unread: Option<Serial>,
+    unread: Option<(Serial, Vec<u8>)>,
 }
 
 /// A probe under way.
@@ -224,6 +224,15 @@ impl World {
             let error = Some("connection reset by peer".into());
             self.feed(Input::Tcp(name.into(), serial, Tcp::Closed(error)));
         }
+    }
+
+    /// A stuck router reads again, first what it had not taken.
+    pub(crate) fn read_on(&mut self, name: &str) {
+        let router = self.router(name);
+        router.mood = Mood::Peers;
+        let (serial, octets) = router.unread.take().expect("something to read");
+        self.deliver(&name.into(), serial, &octets);
+        self.settle();
     }
 
     /// The router wants to hear its IPv4 routes again (RFC 2918).
@@ -503,7 +512,7 @@ impl World {
         let now = self.now;
         let Some(router) = self.routers.get_mut(peer) else { return };
         if router.mood == Mood::Stuck && router.updates > 0 {
-            router.unread = Some(serial);
+            router.unread = Some((serial, octets.to_vec()));
             return;
         }
         if router.link
