@@ -147,6 +147,14 @@ impl Connection {
         }
     }
 
+    /// Asks the peer to announce all of a family again; to be used where the session has
+    /// [`Session::route_refresh`].
+    pub fn request_refresh(&mut self, family: Family) {
+        if self.state == State::Established {
+            self.output.extend(wire::route_refresh(family));
+        }
+    }
+
     /// What happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

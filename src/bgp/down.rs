@@ -44,6 +44,12 @@ pub enum DownReason {
     /// BFD says that the path is dead (RFC 5882 §4, RFC 9384)
     #[error("BFD session down: {0}")]
     BfdDown(String),
+    /// More prefixes were announced than we take in (RFC 4271 §6.7)
+    #[error(
+        "the peer announces more than {0} of the prefixes that `accept` lets in \
+             (accept-max-prefixes)"
+    )]
+    TooManyPrefixes(usize),
     /// We stop
     #[error("shut down: {0}")]
     Shutdown(String),
@@ -83,6 +89,7 @@ impl DownReason {
             Self::ProtocolError { .. } | Self::MalformedNotification => "protocol-error",
             Self::HoldTimerExpired(_) => "hold-timer-expired",
             Self::BfdDown(_) => "bfd-down",
+            Self::TooManyPrefixes(_) => "max-prefixes",
             Self::Shutdown(_) => "shutdown",
             Self::Restarting => "restarting",
             Self::ConfigurationChanged => "configuration-changed",
@@ -100,6 +107,7 @@ impl DownReason {
                 Some(Notification::new(Notification::HOLD_TIMER_EXPIRED, 0, Vec::new()))
             }
             Self::BfdDown(_) => Some(Notification::cease(10)),
+            Self::TooManyPrefixes(_) => Some(Notification::cease(1)), // RFC 4486 §4
             Self::Shutdown(text) => Some(Notification::administrative_shutdown(text)),
             Self::Deconfigured => Some(Notification::cease(3)),
             Self::ConfigurationChanged => Some(Notification::cease(6)),
@@ -155,6 +163,7 @@ impl DownReason {
             Self::NotificationReceived(_)
             | Self::ProtocolError { .. }
             | Self::MalformedNotification
+            | Self::TooManyPrefixes(_)
             | Self::ClosedByPeer { .. } => true,
             Self::ConnectFailed(_)
             | Self::ConnectionLost(_)

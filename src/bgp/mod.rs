@@ -1,4 +1,4 @@
-//! BGP-4 (RFC 4271) as a host speaks it: routes go out, none are taken in.
+//! BGP-4 (RFC 4271) as a host speaks it: routes go out, and only such are taken in as were asked for.
 //!
 //! # Pieces
 //!
@@ -8,6 +8,8 @@
 //! * [`peer`]: one configured router: when to connect ([retry](self)), which of two connections
 //!   survives, what BFD's verdict means, what the router is sent.
 //! * [`adj_rib_out`]: what a router should have and what it has; UPDATEs are the difference.
+//! * [`accept`], [`adj_rib_in`], [`decision`]: which routes are taken in from a router, what it has
+//!   announced of them, and which of several routes to a prefix are used.
 //! * [`down`]: why a session ended or did not come up, in one type.
 //! * [`transport`]: where a router is, as data; [`socket`] and [`driver`] make TCP of it.
 //!
@@ -16,7 +18,8 @@
 //! *In*: the driver reads octets in whatever pieces they come; [`connection::Connection`] cuts
 //! messages out of them, checks them and reports events; [`peer::Peer`] acts on those and reports
 //! the few that the owner must know. UPDATEs are decoded, with the error handling of RFC 7606, and
-//! counted; their routes are not kept.
+//! counted; where the configuration has `accept`, the owner feeds them to an
+//! [`adj_rib_in::AdjRibIn`], elsewhere their routes are not kept.
 //!
 //! *Out*: the owner sets what a peer should have. Nothing is built until the connection's writer
 //! has room; then [`peer::Peer::poll_transmit`] takes from the connection what it has to say, and
@@ -32,11 +35,13 @@
 //! * RFC 6793 four-octet AS numbers, AS_TRANS and AS4_PATH towards peers without
 //! * RFC 1997, RFC 4360, RFC 5668, RFC 8092 communities: standard, extended and large ones
 //! * RFC 10005 link bandwidth, for the weight of a service
-//! * RFC 2918, RFC 7313 route refresh, answered, with its beginning and end
+//! * RFC 2918, RFC 7313 route refresh, answered with its beginning and end, and asked for where a
+//!   filter was widened
 //! * RFC 8654 extended messages; RFC 8950 IPv4 routes with an IPv6 next hop
 //! * RFC 9234 roles and Only to Customer; draft-walton-bgp-hostname-capability
 //! * RFC 4724 as the restarting speaker, with End-of-RIB once everything is known; RFC 8538 hard
 //!   reset; RFC 9494 long-lived stale routes, offered
+//! * RFC 4271 §9.1 the decision process, equal routes together; §6.7 a bound on their number
 //! * RFC 4486, RFC 9003, RFC 9384 Cease: subcodes, shutdown communication, BFD Down
 //! * RFC 7606 error handling of UPDATEs; RFC 7607 AS 0
 //! * RFC 2385 TCP MD5 signatures
@@ -44,11 +49,14 @@
 //!
 //! # Not implemented
 //!
-//! * Receiving routes; route refresh of our own
+//! * AS4_PATH of received routes: a two-octet peer's path is read as it stands
 //! * DelayOpen, and MinRouteAdvertisementInterval: a withdrawal is a health signal
 //! * Confederations and route reflection: a host is neither
+pub mod accept;
+pub mod adj_rib_in;
 pub mod adj_rib_out;
 pub mod connection;
+pub mod decision;
 pub mod down;
 pub mod driver;
 mod negotiation;

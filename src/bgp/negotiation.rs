@@ -78,6 +78,8 @@ pub struct Session {
     pub families: Vec<Family>,
     /// How UPDATEs are written
     pub encoding: Encoding,
+    /// The peer can be asked to announce everything again (RFC 2918)
+    pub route_refresh: bool,
     /// A refresh has a beginning and an end (RFC 7313)
     pub enhanced_route_refresh: bool,
     /// What the peer says about its restarts, if both do
@@ -177,6 +179,7 @@ pub(super) fn negotiate(
             extended_next_hop: ours.extended_next_hop && theirs.extended_next_hop,
             only_to_customer: (marks && !internal).then_some(local_asn),
         },
+        route_refresh: theirs.route_refresh,
         enhanced_route_refresh: ours.enhanced_route_refresh && theirs.enhanced_route_refresh,
         graceful_restart: ours.graceful_restart.and(theirs.graceful_restart.clone()),
         remote_asn: open.asn,

@@ -77,6 +77,8 @@ pub enum Event {
     Failed(DownReason),
     /// The peer sent an UPDATE that was wrong in ways (RFC 7606) that are new in this session
     Defects(Vec<Defect>),
+    /// The peer sent an UPDATE; told only if [`Peer::set_receiving`] says so
+    Received(Update),
     /// Changes reached the socket; for each, the time since it was decided
     Sent(Vec<Duration>),
 }
@@ -95,7 +97,7 @@ pub enum BfdVerdict {
 pub struct Counters {
     /// Sessions that came up
     pub established: u64,
-    /// Prefixes announced to us, which are not kept
+    /// Prefixes announced to us
     pub received_prefixes: u64,
     /// UPDATEs with a defect that RFC 7606 lets pass
     pub defective_updates: u64,
@@ -113,6 +115,7 @@ pub struct Peer {
     connections: Pair,
     retry: Retry,
     rib: AdjRibOut,
+    receiving: bool,
     since: Instant,
     last_down: Option<(DownReason, Instant)>,
     last_failure: Option<(DownReason, Instant)>,
@@ -147,6 +150,7 @@ impl Peer {
             connections: Pair::default(),
             retry,
             rib: AdjRibOut::default(),
+            receiving: false,
             since: now,
             last_down: None,
             last_failure: None,
@@ -308,6 +312,20 @@ impl Peer {
         self.close_all(&DownReason::Restarting, now);
     }
 
+    /// Whether somebody wants the UPDATEs of this peer.
+    pub fn set_receiving(&mut self, receiving: bool) {
+        self.receiving = receiving;
+    }
+
+    /// Asks the peer to announce these families again; whether it can be asked (RFC 2918).
+    pub fn request_refresh(&mut self, families: &[Family]) -> bool {
+        let mut established = self.connections.iter_mut().filter(|slot| slot.established);
+        let Some(Slot { connection, .. }) = established.next() else { return true };
+        let can = connection.session().is_some_and(|session| session.route_refresh);
+        families.iter().filter(|_| can).for_each(|family| connection.request_refresh(*family));
+        can
+    }
+
     /// Ends all sessions and attempts for good.
     pub fn stop(&mut self, reason: &DownReason, now: Instant) {
         self.running = false;
@@ -374,10 +392,13 @@ impl Peer {
         self.counters.received_prefixes += update.announced.len() as u64;
         self.counters.defective_updates += u64::from(!update.defects.is_empty());
         let told = &mut self.told_defects;
-        let new = update.defects.into_iter().filter(|defect| told.insert(defect.clone()));
-        let new: Vec<_> = new.collect();
+        let new = update.defects.iter().filter(|defect| told.insert((*defect).clone()));
+        let new: Vec<_> = new.cloned().collect();
         if !new.is_empty() {
             self.events.push_back(Event::Defects(new));
+        }
+        if self.receiving {
+            self.events.push_back(Event::Received(update));
         }
     }
 
@@ -427,7 +448,8 @@ impl Peer {
         self.drain(role, now);
     }
 
-    fn close_all(&mut self, reason: &DownReason, now: Instant) {
+    /// Ends the session; another attempt follows in its time.
+    pub fn close_all(&mut self, reason: &DownReason, now: Instant) {
         for role in Role::BOTH {
             if let Some(slot) = self.connections.get_mut(role) {
                 slot.connection.close(reason.clone());

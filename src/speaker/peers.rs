@@ -358,6 +358,6 @@ fn describe(name: &PeerName, event: Event) -> Option<Notice> {
             let text = "defective UPDATE, treated as RFC 7606 says";
             Notice::peer(Level::Warn, name, text).because(all.join("; "))
         }
-        Event::Sent(_) => return None,
+        Event::Received(_) | Event::Sent(_) => return None,
     })
 }

@@ -724,6 +724,7 @@ fn what_was_agreed_can_be_seen_whole() {
         encoding: EXTERNAL,
         enhanced_route_refresh: false,
         graceful_restart: None,
+        route_refresh: true,
         remote_asn: REMOTE,
         remote_router_id: router_id(2),
         remote_host_name: None,

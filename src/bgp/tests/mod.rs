@@ -1,4 +1,5 @@
 //! Drives the BGP cores through their public methods, on a virtual clock.
+mod adj_rib_in;
 mod adj_rib_out;
 mod clock;
 mod connection;

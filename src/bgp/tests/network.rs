@@ -487,7 +487,7 @@ impl Driver {
             match event {
                 Event::Established(_) => self.sessions += 1,
                 Event::Down(_) => self.sessions -= 1,
-                Event::Failed(_) | Event::Defects(_) | Event::Sent(_) => {}
+                Event::Failed(_) | Event::Defects(_) | Event::Received(_) | Event::Sent(_) => {}
             }
         }
     }

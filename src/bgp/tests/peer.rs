@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::clock::secs;
 use super::octets::{
-    EXTERNAL, Message, UPDATE, attribute, hosts, keepalive, mandatory, message, open, read,
-    route_refresh, router_id, update,
+    EXTERNAL, Message, OPEN, UPDATE, attribute, hosts, keepalive, mandatory, message, open,
+    open_fields, read, route_refresh, router_id, update,
 };
 use super::scene::{
     LOCAL, REMOTE, RETRY, Scene, closed, config, dropped, failed, local, next_hops, refused,
@@ -15,7 +15,7 @@ use crate::bgp::Serial;
 use crate::bgp::connection::{self, Opening, RemoteAsn};
 use crate::bgp::down::DownReason;
 use crate::bgp::peer::{Action, BfdVerdict, Config, Counters, Event, State};
-use crate::bgp::wire::{Capabilities, Notification, Update};
+use crate::bgp::wire::{Capabilities, Notification, Refresh, Update};
 use crate::route::{Attributes, Family, NextHops};
 
 const COLLISION: u8 = 7;
@@ -1121,5 +1121,76 @@ mod looks {
         scene.come_up(next);
         scene.hear(next, &wrong);
         assert_eq!(told(&mut scene), once);
+    }
+}
+
+/// What somebody else is to know of what the peer announces.
+mod receiving {
+    use super::*;
+
+    fn end_of_rib() -> Vec<u8> {
+        message(UPDATE, &[0; 4])
+    }
+
+    #[test]
+    fn updates_are_told_only_while_somebody_wants_them() {
+        let (mut scene, serial) = Scene::established();
+        scene.hear(serial, &end_of_rib());
+        assert_eq!(scene.events(), []);
+        scene.peer.set_receiving(true);
+        scene.hear(serial, &end_of_rib());
+        let end = Update { end_of_rib: Some(Family::Ipv4Unicast), ..Update::default() };
+        assert_eq!(scene.events(), [Event::Received(end)]);
+        scene.peer.set_receiving(false);
+        scene.hear(serial, &end_of_rib());
+        assert_eq!(scene.events(), []);
+    }
+
+    #[test]
+    fn a_peer_that_offered_it_can_be_asked_to_announce_everything_again() {
+        let (mut scene, serial) = Scene::established();
+        assert!(scene.peer.request_refresh(&Family::ALL));
+        let asked =
+            Family::ALL.map(|family| (serial, Message::RouteRefresh(Refresh::Request(family))));
+        assert_eq!(scene.say(), asked);
+    }
+
+    #[test]
+    fn a_peer_that_did_not_offer_it_is_not_asked() {
+        let (mut scene, serial) = Scene::connected(config());
+        let asn = u16::try_from(REMOTE.0).unwrap();
+        let bare = [open_fields(4, asn, 90, [10, 0, 0, 2]), vec![0]].concat();
+        scene.hear(serial, &[message(OPEN, &bare), keepalive()].concat());
+        scene.say();
+        assert_eq!(scene.peer.state(), State::Established);
+        assert!(!scene.peer.request_refresh(&Family::ALL));
+        assert_eq!(scene.say(), []);
+    }
+
+    /// The next session begins with everything anyhow.
+    #[test]
+    fn without_a_session_there_is_nothing_to_ask() {
+        let mut scene = Scene::started(config());
+        assert!(scene.peer.request_refresh(&Family::ALL));
+        assert_eq!(scene.say(), []);
+    }
+
+    /// RFC 4271 §6.7, RFC 4486 §4.
+    #[test]
+    fn too_many_prefixes_are_told_by_cease_and_asked_for_ever_less_often() {
+        let (mut scene, serial) = Scene::established();
+        let reason = DownReason::TooManyPrefixes(1000);
+        scene.peer.close_all(&reason, scene.now);
+        assert_eq!(scene.actions(), [closed(serial, Notification::cease(1))]);
+        assert_eq!(scene.events(), [Event::Down(reason.clone())]);
+        assert!(reason.is_refusal() && !reason.is_planned());
+        assert_eq!(scene.peer.state(), State::Idle, "it is held down");
+        let (waited, again) = scene.next_attempt();
+        assert!(waited > Duration::ZERO);
+        scene.connect(again);
+        scene.come_up(again);
+        scene.peer.close_all(&reason, scene.now);
+        let (longer, _) = scene.next_attempt();
+        assert!(longer > waited, "{longer:?} after {waited:?}");
     }
 }

@@ -66,6 +66,7 @@ pub(super) fn session() -> Session {
         encoding: EXTERNAL,
         enhanced_route_refresh: false,
         graceful_restart: None,
+        route_refresh: true,
         remote_asn: REMOTE,
         remote_router_id: router_id(2),
         remote_host_name: None,

@@ -195,8 +195,17 @@ fn refresh_length(body: &[u8], enhanced: bool) -> Notification {
 /// Whether the demarcation of a refresh is that of its beginning or of its end (RFC 7313 §4.1).
 #[must_use]
 pub fn demarcation(family: Family, is_end: bool) -> Vec<u8> {
+    refresh(family, if is_end { EORR } else { BORR })
+}
+
+/// A ROUTE-REFRESH that asks for a family (RFC 2918 §3).
+#[must_use]
+pub fn route_refresh(family: Family) -> Vec<u8> {
+    refresh(family, 0)
+}
+
+fn refresh(family: Family, subtype: u8) -> Vec<u8> {
     let [high, low] = family.afi().to_be_bytes();
-    let subtype = if is_end { EORR } else { BORR };
     message(MessageType::RouteRefresh, |out| out.extend([high, low, subtype, family.safi()]))
 }
 

@@ -258,7 +258,8 @@ fn header<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, u8, &'a [u8])> {
 }
 
 /// RFC 4760 §3; with a link-local address behind the global one for IPv6 (RFC 2545 §3), which may
-/// be the next hop of IPv4 too (RFC 8950 §3).
+/// be the next hop of IPv4 too (RFC 8950 §3). A router that has no global one writes `::` in its
+/// place.
 fn mp_next_hop(family: Family, octets: &[u8], extended: bool) -> Option<IpAddr> {
     match family {
         Family::Ipv4Unicast if !extended || octets.len() == 4 => {
@@ -267,7 +268,12 @@ fn mp_next_hop(family: Family, octets: &[u8], extended: bool) -> Option<IpAddr> 
         }
         Family::Ipv4Unicast | Family::Ipv6Unicast => {
             let (global, link_local) = octets.split_first_chunk::<16>()?;
-            matches!(link_local.len(), 0 | 16).then_some(IpAddr::V6(Ipv6Addr::from(*global)))
+            let global = Ipv6Addr::from(*global);
+            match (<[u8; 16]>::try_from(link_local), link_local.len()) {
+                (Ok(link_local), _) if global.is_unspecified() => Some(IpAddr::from(link_local)),
+                (_, 0 | 16) => Some(IpAddr::V6(global)),
+                _ => None,
+            }
         }
     }
 }

@@ -335,19 +335,21 @@ fn the_next_hop_is_that_of_mp_reach_nlri_wherever_it_stands() {
 }
 
 #[test]
-fn a_link_local_next_hop_behind_the_global_one_is_read_past() {
+fn a_link_local_next_hop_counts_where_there_is_no_global_one() {
     let link_local: Ipv6Addr = "fe80::1".parse().unwrap();
-    let value = [
-        &[0, 2, 1, 32][..],
-        &NEXT_HOP_6.octets(),
-        &link_local.octets(),
-        &[0, 0], // reserved, then ::/0
-    ]
-    .concat();
-    let attributes = [attribute(NON_TRANSITIVE, 14, &value), mandatory()].concat();
-    let read = Update::decode(&update(&[], &attributes, &[]), EXTERNAL).unwrap();
-    assert_eq!(read.attributes.next_hop, Some(IpAddr::V6(NEXT_HOP_6)));
-    assert_eq!((read.announced, read.defects), (vec![prefix("::/0")], vec![]));
+    for (global, expected) in [(NEXT_HOP_6, NEXT_HOP_6), (Ipv6Addr::UNSPECIFIED, link_local)] {
+        let value = [
+            &[0, 2, 1, 32][..],
+            &global.octets(),
+            &link_local.octets(),
+            &[0, 0], // reserved, then ::/0
+        ]
+        .concat();
+        let attributes = [attribute(NON_TRANSITIVE, 14, &value), mandatory()].concat();
+        let read = Update::decode(&update(&[], &attributes, &[]), EXTERNAL).unwrap();
+        assert_eq!(read.attributes.next_hop, Some(IpAddr::V6(expected)));
+        assert_eq!((read.announced, read.defects), (vec![prefix("::/0")], vec![]));
+    }
 }
 
 #[test]
