@@ -1,28 +1,35 @@
-//! Talks rtnetlink: reports links and addresses, carries out requests.
+//! Talks rtnetlink: reports links, addresses and our routes, carries out requests.
 #![expect(clippy::disallowed_methods, reason = "driver: sockets, timers and tasks")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel says far more than concerns us")]
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
     AddressScope, CacheInfo,
 };
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteProtocol,
+    RouteScope, RouteType, RouteVia,
+};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::proto::sys::{AsyncSocket, SocketAddr};
-use rtnetlink::{Handle, LinkDummy, MulticastGroup};
+use rtnetlink::{Handle, LinkDummy, MulticastGroup, RouteMessageBuilder, RouteNextHopBuilder};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Address, Event, Link, PROTOCOL, Request};
+use super::{
+    Address, Event, Link, NextHop, PROTOCOL, Request, Route, RouteEvent, RouteKey, RouteRequest,
+};
 use crate::sys;
 
 /// Room for the events of thousands of addresses that change together.
@@ -60,7 +67,13 @@ async fn serve(
     told: &mut Option<String>,
 ) -> Result<(), String> {
     let failed = |error: io::Error| sys::describe(&error);
-    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+        MulticastGroup::Ipv4Route,
+        MulticastGroup::Ipv6Route,
+    ];
     let (mut watching, watch, mut changes) =
         rtnetlink::new_multicast_connection(&groups).map_err(failed)?;
     watching.socket_mut().socket_mut().set_rx_buf_sz(RECEIVE_BUFFER).map_err(failed)?;
@@ -77,6 +90,8 @@ async fn serve(
             () = sleep_until(dump_at) => {
                 let (links, addresses) = dump(&handle).await.map_err(|error| error.to_string())?;
                 if events.send(Event::Dump(links, addresses)).await.is_err() { break }
+                let routes = dump_routes(&handle).await.map_err(|error| error.to_string())?;
+                if events.send(Event::Route(RouteEvent::Dump(routes))).await.is_err() { break }
                 dump_at = Instant::now() + RESYNC;
                 *told = None;
             }
@@ -86,9 +101,16 @@ async fn serve(
             }
             request = requests.recv() => {
                 let Some(request) = request else { break };
-                let mut answers = vec![carry_out(&handle, request).await];
-                while answers.len() < BATCH && let Ok(request) = requests.try_recv() {
-                    answers.push(carry_out(&handle, request).await);
+                let mut answers = Vec::new();
+                let mut next = Some(request);
+                while let Some(request) = next {
+                    if request == Request::Route(RouteRequest::Read) {
+                        dump_at = Instant::now();
+                    } else {
+                        answers.push(carry_out(&handle, request).await);
+                    }
+                    let more = answers.len() < BATCH;
+                    next = if more { requests.try_recv().ok() } else { None };
                 }
                 // The owner hears of changes before it hears that they were made.
                 if timeout(PATIENCE, catch_up(&watch)).await.is_err() {
@@ -136,6 +158,30 @@ async fn dump(handle: &Handle) -> Result<(Vec<Link>, Vec<Address>), rtnetlink::E
     Ok((links.iter().filter_map(link).collect(), addresses.iter().filter_map(address).collect()))
 }
 
+async fn dump_routes(handle: &Handle) -> Result<Vec<Route>, rtnetlink::Error> {
+    let mut routes = Vec::new();
+    for mut ours in [
+        RouteMessageBuilder::<Ipv4Addr>::new().build(),
+        RouteMessageBuilder::<Ipv6Addr>::new().build(),
+    ] {
+        // The kernel leaves out what differs.
+        ours.header.table = RouteHeader::RT_TABLE_UNSPEC;
+        ours.header.kind = RouteType::Unspec;
+        ours.header.protocol = RouteProtocol::Other(PROTOCOL);
+        let messages: Vec<RouteMessage> = handle.route().get(ours).execute().try_collect().await?;
+        routes.extend(messages.iter().filter_map(route));
+    }
+    Ok(routes)
+}
+
+/// The answer to a request.
+fn done(request: Request, result: Result<(), String>) -> Event {
+    match request {
+        Request::Route(request) => Event::Route(RouteEvent::Done(request, result)),
+        request => Event::Done(request, result),
+    }
+}
+
 async fn carry_out(handle: &Handle, request: Request) -> Event {
     let result = match &request {
         Request::Add(index, vip) => {
@@ -148,8 +194,8 @@ async fn carry_out(handle: &Handle, request: Request) -> Event {
             message.header.index = *index;
             message.header.prefix_len = prefix.prefix_len();
             message.header.family = match prefix {
-                IpNet::V4(_) => rtnetlink::packet_route::AddressFamily::Inet,
-                IpNet::V6(_) => rtnetlink::packet_route::AddressFamily::Inet6,
+                IpNet::V4(_) => AddressFamily::Inet,
+                IpNet::V6(_) => AddressFamily::Inet6,
             };
             message.attributes.push(AddressAttribute::Local(prefix.addr()));
             handle.address().del(message).execute().await
@@ -157,18 +203,66 @@ async fn carry_out(handle: &Handle, request: Request) -> Event {
         Request::CreateDummy(name) => {
             handle.link().add(LinkDummy::new(name).up().build()).execute().await
         }
+        Request::Route(RouteRequest::Add(route)) => {
+            handle.route().add(route_message(route)).execute().await
+        }
+        Request::Route(RouteRequest::Replace(route)) => {
+            handle.route().add(route_message(route)).replace().execute().await
+        }
+        Request::Route(RouteRequest::Remove(key)) => {
+            handle.route().del(any_route_message(*key)).execute().await
+        }
+        Request::Route(RouteRequest::Read) => Ok(()),
     };
     let Err(rtnetlink::Error::NetlinkError(message)) = &result else {
-        return Event::Done(request, result.map_err(|error| error.to_string()));
+        return done(request, result.map_err(|error| error.to_string()));
     };
     let text = match (Errno::from_raw(-message.raw_code()), &request) {
         (Errno::EEXIST, Request::Add(index, vip)) => return Event::AlreadyThere(*index, *vip),
-        (Errno::EEXIST, Request::CreateDummy(_)) => return Event::Done(request, Ok(())),
+        (Errno::EEXIST, Request::CreateDummy(_)) => return done(request, Ok(())),
+        (Errno::EEXIST, Request::Route(RouteRequest::Add(route))) => {
+            return Event::Route(RouteEvent::AlreadyThere(route.key));
+        }
+        (Errno::ESRCH, Request::Route(RouteRequest::Remove(_))) => return done(request, Ok(())),
         (Errno::EPERM, _) => "not permitted (CAP_NET_ADMIN is needed)".into(),
         (Errno::EOPNOTSUPP, Request::CreateDummy(_)) => "this kernel has no dummy driver".into(),
         (error, _) => error.desc().to_lowercase(),
     };
-    Event::Done(request, Err(text))
+    done(request, Err(text))
+}
+
+/// Ours, with all its next hops.
+fn route_message(route: &Route) -> RouteMessage {
+    let mut message = any_route_message(route.key);
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    let family = message.header.address_family;
+    let next_hops = route.next_hops.iter().filter_map(|next_hop| {
+        let builder = RouteNextHopBuilder::new(family).interface(next_hop.index);
+        Some(builder.via(next_hop.address).ok()?.build())
+    });
+    message.attributes.push(RouteAttribute::MultiPath(next_hops.collect()));
+    message
+}
+
+/// Ours, whatever its type and next hops: what is to be removed.
+fn any_route_message(RouteKey { table, prefix, metric }: RouteKey) -> RouteMessage {
+    let length = prefix.prefix_len();
+    let mut message = match prefix.addr() {
+        IpAddr::V4(address) => {
+            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, length).build()
+        }
+        IpAddr::V6(address) => {
+            RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(address, length).build()
+        }
+    };
+    // The number of a table may have more octets than the header has for it.
+    message.header.table = RouteHeader::RT_TABLE_UNSPEC;
+    message.header.protocol = RouteProtocol::Other(PROTOCOL);
+    message.header.scope = RouteScope::NoWhere;
+    message.header.kind = RouteType::Unspec;
+    message.attributes.extend([RouteAttribute::Table(table), RouteAttribute::Priority(metric)]);
+    message
 }
 
 /// Ours, without a route of its own. An IPv6 VIP skips duplicate address detection (it is on many
@@ -197,6 +291,12 @@ fn event(message: RouteNetlinkMessage) -> Option<Event> {
         RouteNetlinkMessage::DelLink(message) => Some(Event::LinkGone(message.header.index)),
         RouteNetlinkMessage::NewAddress(message) => address(&message).map(Event::Address),
         RouteNetlinkMessage::DelAddress(message) => address(&message).map(Event::AddressGone),
+        RouteNetlinkMessage::NewRoute(message) => {
+            Some(Event::Route(RouteEvent::Changed(route(&message)?)))
+        }
+        RouteNetlinkMessage::DelRoute(message) => {
+            Some(Event::Route(RouteEvent::Gone(route(&message)?)))
+        }
         _ => None,
     }
 }
@@ -231,4 +331,49 @@ fn address(message: &AddressMessage) -> Option<Address> {
         | AddressFlags::Secondary;
     let usable = message.header.scope == AddressScope::Universe && !flags.intersects(unusable);
     Some(Address { index: message.header.index, prefix, ours, usable })
+}
+
+/// `None` for routes of others.
+fn route(message: &RouteMessage) -> Option<Route> {
+    let header = &message.header;
+    if header.protocol != RouteProtocol::Other(PROTOCOL) || header.tos != 0 {
+        return None;
+    }
+    let mut address = match header.address_family {
+        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    let (mut table, mut metric) = (u32::from(header.table), 0);
+    let (mut gateway, mut index, mut next_hops) = (None, None, BTreeSet::new());
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(ip)) => address = IpAddr::V4(*ip),
+            RouteAttribute::Destination(RouteAddress::Inet6(ip)) => address = IpAddr::V6(*ip),
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Priority(number) => metric = *number,
+            RouteAttribute::Oif(number) => index = Some(*number),
+            RouteAttribute::MultiPath(all) => next_hops.extend(all.iter().filter_map(next_hop)),
+            other => gateway = gateway.or(gateway_of(other)),
+        }
+    }
+    // One alone is not reported as a list.
+    let alone = gateway.zip(index).map(|(address, index)| NextHop { address, index });
+    next_hops.extend(alone);
+    let prefix = IpNet::new(address, header.destination_prefix_length).ok()?;
+    Some(Route { key: RouteKey { table, prefix, metric }, next_hops })
+}
+
+fn next_hop(message: &RouteNextHop) -> Option<NextHop> {
+    let address = message.attributes.iter().find_map(gateway_of)?;
+    Some(NextHop { address, index: message.interface_index })
+}
+
+fn gateway_of(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+        RouteAttribute::Via(RouteVia::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    }
 }

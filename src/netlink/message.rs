@@ -1,4 +1,5 @@
 //! What the mirror and the driver of the kernel's side say to each other.
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -44,6 +45,8 @@ pub enum Event {
     Done(Request, Result<(), String>),
     /// An address that was to be added is there already: a report or a dump says whose it is
     AlreadyThere(u32, IpAddr),
+    /// About routes
+    Route(RouteEvent),
     /// The kernel cannot be talked to, for this reason
     Broken(String),
 }
@@ -57,4 +60,63 @@ pub enum Request {
     Remove(u32, IpNet),
     /// Make a dummy device, and set it up
     CreateDummy(String),
+    /// About routes
+    Route(RouteRequest),
+}
+
+/// What tells a route from all others in the kernel.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct RouteKey {
+    /// The number of its table
+    pub table: u32,
+    /// Where it leads
+    pub prefix: IpNet,
+    /// Of several routes to one prefix the least is used
+    pub metric: u32,
+}
+
+/// The next router on the way.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct NextHop {
+    /// Its address
+    pub address: IpAddr,
+    /// The number of the interface to it
+    pub index: u32,
+}
+
+/// A route with our protocol number.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Route {
+    /// Which one
+    pub key: RouteKey,
+    /// The traffic is spread over all of them
+    pub next_hops: BTreeSet<NextHop>,
+}
+
+/// What the driver reports about routes; those of others are not among them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RouteEvent {
+    /// All there are; replaces what was known
+    Dump(Vec<Route>),
+    /// A new or changed route
+    Changed(Route),
+    /// A route is gone, or these next hops of it
+    Gone(Route),
+    /// A request was carried out, or refused for this reason; what that changed has been reported
+    Done(RouteRequest, Result<(), String>),
+    /// A route that was to be added is there already: a dump says whether it is ours
+    AlreadyThere(RouteKey),
+}
+
+/// What the driver is to do about routes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RouteRequest {
+    /// Add a route that is not there
+    Add(Route),
+    /// Put a route in place of ours, at one go
+    Replace(Route),
+    /// Remove ours; that it is not there is no error
+    Remove(RouteKey),
+    /// Report all routes again
+    Read,
 }

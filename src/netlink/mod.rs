@@ -6,8 +6,13 @@
 //! belongs to somebody else; it serves as a VIP, and is never touched.
 //!
 //! A VIP that disappears under a healthy service is put back before anything is withdrawn.
+//!
+//! [`Routes`] does the same for the routes that were learned from routers, and [`reach`] finds the
+//! interface on which a router is.
 pub mod driver;
 mod message;
+pub mod reach;
+pub mod routes;
 
 #[cfg(test)]
 mod tests;
@@ -19,9 +24,12 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use crate::route::NextHops;
-pub use message::{Address, Event, Link, Request};
+pub use message::{
+    Address, Event, Link, NextHop, Request, Route, RouteEvent, RouteKey, RouteRequest,
+};
+pub use routes::Routes;
 
-/// Marks our addresses (`IFA_PROTO`, Linux 5.18); "v".
+/// Marks our addresses (`IFA_PROTO`, Linux 5.18) and routes (`rtm_protocol`); "v".
 pub const PROTOCOL: u8 = 0x76;
 /// Between attempts at what the kernel refused.
 const RETRY: Duration = Duration::from_secs(1);
@@ -200,6 +208,7 @@ impl Addresses {
     /// Takes in what the driver reports.
     pub fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
+            Event::Route(_) => {}
             Event::Broken(error) => {
                 if !self.known {
                     for vip in self.wanted.keys().copied().collect::<Vec<_>>() {
@@ -316,6 +325,7 @@ impl Addresses {
                     }
                 }
             }
+            Request::Route(_) => {}
         }
     }
 

@@ -610,6 +610,7 @@ impl World {
         self.requests.push((request.clone(), routes.collect()));
         let mut event = None;
         let result = match (&request, &self.refuse_addresses) {
+            (Request::Route(_), _) => return,
             (Request::Add(..) | Request::CreateDummy(_), Some(error)) => Err(error.clone()),
             (Request::Add(index, vip), None) => {
                 let prefix = IpNet::from(*vip);

@@ -52,7 +52,7 @@ impl Host {
                 let gone = Address { prefix, ..ours(index, &prefix.addr().to_string()) };
                 self.handle(Event::AddressGone(gone));
             }
-            Request::CreateDummy(_) => {}
+            Request::CreateDummy(_) | Request::Route(_) => {}
         }
         self.handle(Event::Done(request, Ok(())));
     }

@@ -68,7 +68,7 @@ impl Kernel {
         let asked = self.requests.iter().any(|request| match request {
             Request::Add(_, vip) => *vip == ip,
             Request::Remove(_, prefix) => prefix.addr() == ip,
-            Request::CreateDummy(_) => false,
+            Request::CreateDummy(_) | Request::Route(_) => false,
         });
         let mut news = self.reports.iter().chain(&self.answer).chain(&self.channel);
         let told = news.any(|event| match event {
@@ -78,7 +78,8 @@ impl Kernel {
             Event::Done(Request::Remove(_, prefix), _) => prefix.addr() == ip,
             Event::Link(_)
             | Event::LinkGone(_)
-            | Event::Done(Request::CreateDummy(_), _)
+            | Event::Done(Request::CreateDummy(_) | Request::Route(_), _)
+            | Event::Route(_)
             | Event::Broken(_) => false,
         });
         !asked && !told
@@ -179,6 +180,7 @@ impl Kernel {
                 self.create_link(name);
                 Ok(())
             }
+            Request::Route(_) => panic!("addresses ask for no routes"),
         };
         self.answer = Some(Event::Done(request, result));
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test picks where its clock starts")]
 mod addresses;
 mod kernel;
+mod routes;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

@@ -1,0 +1,81 @@
+//! Through which interface a router is reached, and what is connected to this host: what the
+//! mirror of links and addresses says about routes.
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Address, Addresses, NextHop};
+
+/// Why packets cannot be given to a next hop.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unreachable {
+    /// No host has such an address
+    #[error("next hop {0} is no address of a router")]
+    NotUnicast(IpAddr),
+    /// It would lead back to us
+    #[error("next hop {0} is this host's own address")]
+    Ours(IpAddr),
+    /// RFC 4271 §5.1.3: an external peer on the same link names a next hop there
+    #[error("next hop {0} is not on a link of this host")]
+    NotOnLink(IpAddr),
+    /// Its link is there, but not up
+    #[error("next hop {0} is on interface {1}, which is down")]
+    Down(IpAddr, String),
+}
+
+impl Addresses {
+    /// The way to a next hop. `peer` is who named it, `local` our address towards that peer.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn reach(
+        &self,
+        next_hop: IpAddr,
+        peer: IpAddr,
+        local: IpAddr,
+    ) -> Result<NextHop, Unreachable> {
+        let is_broadcast = matches!(next_hop, IpAddr::V4(address) if address.is_broadcast());
+        if next_hop.is_unspecified()
+            || next_hop.is_multicast()
+            || next_hop.is_loopback()
+            || is_broadcast
+        {
+            return Err(Unreachable::NotUnicast(next_hop));
+        }
+        if self.present.values().any(|address| address.prefix.addr() == next_hop) {
+            return Err(Unreachable::Ours(next_hop));
+        }
+        let is_link_local = matches!(next_hop, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let towards_peer = || self.present.values().find(|a| a.prefix.addr() == local);
+        let index = if is_link_local {
+            towards_peer().map(|address| address.index)
+        } else {
+            // A peer that we speak with over one hop is on a link, whatever our prefix there is.
+            let of_peer = || towards_peer().filter(|_| next_hop == peer);
+            self.connected_to(next_hop, local).or_else(of_peer).map(|address| address.index)
+        };
+        let link = index.and_then(|index| self.links.get(&index));
+        let link = link.ok_or(Unreachable::NotOnLink(next_hop))?;
+        if !link.up {
+            return Err(Unreachable::Down(next_hop, link.name.clone()));
+        }
+        Ok(NextHop { address: next_hop, index: link.index })
+    }
+
+    /// The connected prefix of this host that a prefix is, or is a part of; the longest.
+    #[must_use]
+    pub fn connected(&self, prefix: IpNet) -> Option<IpNet> {
+        let connected = self.present.values().map(|address| address.prefix.trunc());
+        connected.filter(|ours| ours.contains(&prefix)).max_by_key(IpNet::prefix_len)
+    }
+
+    /// The address whose prefix an address is in: the longest, and on the interface of `local` if
+    /// that is one of them.
+    fn connected_to(&self, address: IpAddr, local: IpAddr) -> Option<&Address> {
+        let here = self.present.values().filter(|here| here.prefix.contains(&address));
+        let of_local = self.present.values().find(|here| here.prefix.addr() == local);
+        let index = of_local.map(|here| here.index);
+        here.max_by_key(|here| (here.prefix.prefix_len(), Some(here.index) == index))
+    }
+}
