@@ -85,6 +85,19 @@ fn the_contract_is_kept() {
     assert_eq!(advertisement.attributes.large_communities.len(), 1);
 }
 
+#[test]
+fn accept_lets_in_what_its_lengths_say() {
+    let config = config::load(Path::new("tests/config/good/everything.toml")).expect("good");
+    let accept = |peer: &str| config.peers[&peer.into()].accept.clone().expect("accept");
+    let (tor1, tor2) = (accept("tor1"), accept("tor2"));
+    assert_eq!((tor1.max_prefixes, tor1.table), (100, 100));
+    assert_eq!((tor2.max_prefixes, tor2.table), (1000, 254));
+    let lengths: Vec<_> = tor1.prefixes.iter().chain(&tor2.prefixes).map(|p| &p.lengths).collect();
+    assert_eq!(lengths, [&(0..=0), &(0..=0), &(16..=24), &(12..=24), &(48..=128)]);
+    let config = config::load(Path::new("tests/config/good/ten-lines.toml")).expect("good");
+    assert!(config.peers.values().all(|peer| peer.accept.is_none()), "nothing by default");
+}
+
 /// `vipcast.toml(5)` and the file with everything in it are about the same keys.
 #[test]
 fn the_file_with_everything_has_every_key() {

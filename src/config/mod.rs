@@ -3,6 +3,7 @@
 //! Reading and checking are one pass: each section's file takes the keys it knows from a
 //! `table::Table` and makes of them the types that the rest of the crate uses, in which nothing
 //! invalid can be said and no default is left open. Whatever is wrong is collected with its place.
+mod accept;
 mod address;
 mod bgp;
 mod check;
@@ -73,6 +74,8 @@ pub struct Peer {
     pub bfd: Option<bfd::sessions::Config>,
     /// What its routes name as next hop in place of our addresses
     pub next_hops: NextHops,
+    /// The routes that are taken in from it, if any are
+    pub accept: Option<crate::bgp::accept::Accept>,
     /// For people
     pub description: Option<String>,
 }

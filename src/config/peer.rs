@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::accept::accept;
 use super::bgp::{ASNS, BGP_PORT, PORTS, Profile, usable};
 use super::problem::Problem;
 use super::table::{LATER, Located, Table, untext};
@@ -70,6 +71,7 @@ fn peer(
     let role = role(&mut table, asns.as_ref());
     let graceful = table.or("graceful-restart", bgp.is_some_and(|bgp| bgp.graceful_restart));
     let restart = bgp.map(|bgp| bgp.restart).filter(|_| graceful);
+    let accept = accept(&mut table);
     let profile = table.optional::<String>("bfd").and_then(|name| {
         resolve(&table, "bfd", &name, profiles.iter().map(|(name, p)| (name.as_str(), *p)))
     });
@@ -93,7 +95,7 @@ fn peer(
     let session =
         connection::Config { local_asn, remote_asn, hold_time, keepalive_time, role, restart };
     let bgp = peer::Config { transport, session, connect_retry_time, passive };
-    Some(Peer { bgp, bfd, next_hops, description })
+    Some(Peer { bgp, bfd, next_hops, accept, description })
 }
 
 /// RFC 9234 §4: roles are for what passes between two ASes.
