@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::route::ServiceName;
 use crate::service::health::Verdict;
+use crate::speaker::received::Accepted;
 use crate::speaker::routes::{NotSent, PeerRoutes, SentRoute};
 use crate::speaker::status::{CheckStatus, Down, PeerStatus, ServiceStatus, Status, VipStatus};
 
@@ -81,6 +82,23 @@ impl Page {
         }
     }
 
+    /// What is learned from a peer, and of what is not used the first few with the reason.
+    fn accepted(&mut self, indent: usize, accepted: &Accepted) {
+        const SHOWN: usize = 5;
+        let prefixes = plural(accepted.prefixes, "prefix", "prefixes");
+        let (of, installed) = (accepted.announcements, accepted.installed);
+        self.line(indent, &format!("{prefixes} accepted of {of} announced, {installed} installed"));
+        let not_installed = accepted.prefixes.saturating_sub(installed);
+        for route in accepted.routes.iter().filter(|route| !route.installed).take(SHOWN) {
+            let reason = route.reason.as_deref().unwrap_or_default();
+            let text = format!("{} by {} not installed: {reason}", route.prefix, route.next_hop);
+            self.line(indent + 2, &text);
+        }
+        if let Some(more) = not_installed.checked_sub(SHOWN).filter(|more| *more != 0) {
+            self.line(indent + 2, &format!("and {more} more (vipcast status --json)"));
+        }
+    }
+
     fn head(&mut self, status: &Status) {
         let router_id = match status.router_id {
             Some(id) => format!("router ID {id}"),
@@ -96,6 +114,11 @@ impl Page {
             for line in error.lines() {
                 self.line(2, line);
             }
+        }
+        if status.kept_routes > 0 {
+            let routes = plural(status.kept_routes, "route", "routes");
+            let text = format!("{routes} from before the start, until the routers announce theirs");
+            self.marked(0, Mark::Open, &text);
         }
         for error in status.listen_error.iter().chain(&status.metrics_error) {
             self.marked(0, Mark::Bad, error);
@@ -140,6 +163,9 @@ impl Page {
                 let wait = self.until(next);
                 self.line(indent, &format!("next attempt in {wait}"));
             }
+        }
+        if let Some(accepted) = &peer.accepted {
+            self.accepted(indent, accepted);
         }
         if let Some(bfd) = &peer.bfd {
             let state = if bfd.up { "up" } else { "down" };

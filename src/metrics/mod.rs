@@ -75,8 +75,16 @@ impl Scrape {
             kinds.map(move |(kind, count)| (vec![("peer", name), ("reason", kind)], *count))
         });
         counters(encoder, "bgp_session_downs", "Sessions that ended", downs)?;
+        let accepted =
+            || peers().filter_map(|(labels, peer)| Some((labels, peer.accepted.as_ref()?)));
+        let help = "Prefixes of the peer that accept let in";
+        let count = accepted().map(|(labels, accepted)| (labels, accepted.prefixes as i64));
+        gauges(encoder, "bgp_prefixes_accepted", help, count)?;
+        let help = "Prefixes of the peer that are used and in the kernel";
+        let count = accepted().map(|(labels, accepted)| (labels, accepted.installed as i64));
+        gauges(encoder, "bgp_prefixes_installed", help, count)?;
         let received = peers().map(|(labels, peer)| (labels, peer.prefixes_received));
-        let help = "Prefixes the peer announced, which are not kept";
+        let help = "Prefixes the peer announced, whether they were let in or not";
         counters(encoder, "bgp_prefixes_received", help, received)?;
         let defective = peers().map(|(labels, peer)| (labels, peer.defective_updates));
         let help = "UPDATEs with a defect that RFC 7606 lets pass";

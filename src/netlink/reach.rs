@@ -24,6 +24,12 @@ pub enum Unreachable {
 }
 
 impl Addresses {
+    /// Whether the kernel has said what there is: before that nothing can be reached.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
     /// The way to a next hop. `peer` is who named it, `local` our address towards that peer.
     ///
     /// # Errors

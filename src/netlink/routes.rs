@@ -139,6 +139,12 @@ impl Routes {
         self.deferral.is_some()
     }
 
+    /// Whether the kernel has said what is there.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
     /// What is in the kernel that nobody wants, or not yet.
     pub fn leftovers(&self) -> impl Iterator<Item = &RouteKey> {
         self.present.keys().filter(|key| !self.wanted.contains_key(key))

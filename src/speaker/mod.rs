@@ -8,13 +8,15 @@
 //! ```
 //!
 //! A VIP is announced while its service is up and its address is on the host. It is withdrawn
-//! first and taken off the host later. Reload, reconnect and shutdown move the start of the chain
+//! first and taken off the host later. Routes that are learned go the other way, see [`received`].
+//! Reload, reconnect and shutdown move the start of the chain
 //! and let it run.
 pub mod histogram;
 mod input;
 pub mod notice;
 mod output;
 mod peers;
+pub mod received;
 mod reload;
 pub mod routes;
 mod shutdown;
@@ -35,6 +37,7 @@ use crate::service::health::Verdict;
 use histogram::Histogram;
 use notice::{Level, Notice};
 use peers::PeerEntry;
+use received::Received;
 use shutdown::Phase;
 
 pub use input::Input;
@@ -70,6 +73,7 @@ pub struct Speaker {
     leaving: BTreeSet<IpAddr>,
     rib: Rib,
     peers: BTreeMap<PeerName, PeerEntry>,
+    received: Received,
     /// Why passive peers of a family cannot connect
     cannot_listen: BTreeMap<IpAddr, String>,
     /// When to look again for outcomes that are too old to go by
@@ -131,6 +135,7 @@ impl Speaker {
             leaving: BTreeSet::new(),
             rib: Rib::default(),
             peers: BTreeMap::new(),
+            received: Received::new(now),
             cannot_listen: BTreeMap::new(),
             expire_at: now + EXPIRE,
             deferral: Some(now + DEFERRAL_TIME),
@@ -167,6 +172,7 @@ impl Speaker {
                 if let netlink::Event::Broken(error) = &event {
                     self.notice(Notice::new(Level::Error, error));
                 }
+                self.received.handle_netlink(&event, now);
                 self.look_at_host(&event, now);
                 self.addresses.handle_event(event, now);
             }
@@ -181,6 +187,9 @@ impl Speaker {
     /// Takes in the passing of time; extra calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.addresses.handle_timeout(now);
+        if let Some(notice) = self.received.handle_timeout(now) {
+            self.notice(notice);
+        }
         for entry in self.peers.values_mut() {
             entry.peer.handle_timeout(now);
         }
@@ -210,6 +219,7 @@ impl Speaker {
         let peers = self.peers.values().filter_map(|entry| entry.peer.poll_timeout());
         let others = [
             self.addresses.poll_timeout(),
+            self.received.poll_timeout().filter(|_| self.phase.is_running()),
             self.find_router_id_at,
             self.deferral,
             (!self.services.is_empty()).then_some(self.expire_at),
@@ -245,6 +255,7 @@ impl Speaker {
             }
         }
         self.drain_peers(now);
+        self.settle_received(now);
         while self.advance_stop(now) {}
         if !self.leaving.is_empty() && self.peers.values().all(|entry| entry.peer.is_settled()) {
             for vip in std::mem::take(&mut self.leaving) {

@@ -153,6 +153,7 @@ impl Speaker {
             }
             BfdSessionEvent::Down(diag) => {
                 entry.bfd.reason = Some(diag.to_string());
+                self.received.sweep(name);
                 entry.peer.handle_bfd(&BfdVerdict::Down(diag.to_string()), now);
                 Notice::peer(Level::Warn, name, "BFD session down").because(diag)
             }
@@ -173,6 +174,7 @@ impl Speaker {
             self.outputs.push_back(Output::Bfd(command));
         }
         let mut peer = Peer::new(config.bgp.clone(), self.random.u64(..), now);
+        peer.set_receiving(config.accept.is_some());
         if self.deferral.is_none() {
             peer.rib_mut().release_end_of_rib();
         }
@@ -183,6 +185,7 @@ impl Speaker {
         let (decision_to_wire, session_downs) = (Histogram::default(), BTreeMap::new());
         let entry = PeerEntry { peer, bfd, decision_to_wire, session_downs };
         self.peers.insert(name.clone(), entry);
+        self.begin_receiving(name);
         let prefixes = self.rib.prefixes().collect();
         self.export(&prefixes, now);
     }
@@ -293,6 +296,7 @@ impl Speaker {
     pub(super) fn drain_peers(&mut self, now: Instant) {
         if self.addresses.poll_host_changed() {
             self.update_next_hops(now);
+            self.received.touch_all();
         }
         let mut notices = Vec::new();
         for (name, entry) in &mut self.peers {
@@ -301,6 +305,10 @@ impl Speaker {
                     times.iter().for_each(|time| entry.decision_to_wire.observe(*time));
                 } else if let Event::Down(reason) = &event {
                     *entry.session_downs.entry(reason.label()).or_default() += 1;
+                }
+                let local = entry.peer.session().map(|(_, local)| local);
+                if let Some(reason) = self.received.handle_event(name, &event, local) {
+                    entry.peer.close_all(&reason, now);
                 }
                 notices.extend(describe(name, event));
             }

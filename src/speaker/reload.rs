@@ -36,6 +36,7 @@ impl Speaker {
             }
         }
         self.reload_peers(&old, now);
+        self.received.touch_all(); // VIPs may have come and gone
         self.notice(Notice::new(Level::Info, "configuration reloaded"));
     }
 
@@ -132,6 +133,11 @@ impl Speaker {
         let Some(after) = self.config.peers.get(name) else { return };
         let Some(entry) = self.peers.get_mut(name) else { return };
         entry.peer.set_pace(after.bgp.connect_retry_time, after.bgp.passive, now);
+        if before.accept != after.accept {
+            self.reconfigure_receiving(name, now);
+        }
+        let Some(after) = self.config.peers.get(name) else { return };
+        let Some(entry) = self.peers.get_mut(name) else { return };
         if before.bfd != after.bfd {
             let command = match &after.bfd {
                 Some(bfd) => BfdCommand::Set(name.clone(), bfd.clone()),
@@ -160,6 +166,7 @@ impl Speaker {
                 self.outputs.push_back(Output::Close(name.clone(), serial, last_words));
             }
         }
+        self.end_receiving(name, before, now);
         let after = self.config.peers.get(name);
         let goes_on = after.is_some_and(|after| bfd_goes_on(before, after));
         if before.bfd.is_some() && !goes_on {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
 use super::peers::PeerEntry;
+use super::received::Accepted;
 use super::{ServiceEntry, Speaker};
 use crate::bgp::adj_rib_out::Pending;
 use crate::bgp::down::DownReason;
@@ -34,6 +35,9 @@ pub struct Status {
     pub local_asn: Asn,
     /// BGP Identifier; `None` while no address is known that reaches a peer
     pub router_id: Option<Ipv4Addr>,
+    /// Routes in the kernel from before the start that no peer has announced yet
+    #[serde(default)]
+    pub kept_routes: usize,
     /// Why passive peers cannot connect, if they cannot
     pub listen_error: Option<String>,
     /// Why the last reload was refused; the configuration before it is in force
@@ -89,8 +93,11 @@ pub struct PeerStatus {
     /// Sessions that ended since the start, by kind
     #[serde(default)]
     pub session_downs: BTreeMap<String, u64>,
-    /// Prefixes the peer announced to us, which are not kept
+    /// Prefixes the peer announced to us since the start
     pub prefixes_received: u64,
+    /// What is taken in of that, if anything is to be
+    #[serde(default)]
+    pub accepted: Option<Accepted>,
     /// UPDATEs with defects that RFC 7606 lets pass
     pub defective_updates: u64,
     /// For metrics: from decisions to octets in the socket
@@ -234,7 +241,8 @@ impl Speaker {
     #[must_use]
     pub fn status(&self, clock: Clock) -> Status {
         let peers = self.peers.iter().filter_map(|(name, entry)| {
-            Some(peer_status(name, entry, self.config.peers.get(name)?, clock))
+            let status = peer_status(name, entry, self.config.peers.get(name)?, clock);
+            Some(PeerStatus { accepted: self.received.status(name), ..status })
         });
         let listen_error: Vec<_> = self.cannot_listen.values().cloned().collect();
         Status {
@@ -243,6 +251,7 @@ impl Speaker {
             stopping: !self.phase.is_running(),
             local_asn: self.config.bgp.local_asn,
             router_id: self.router_id,
+            kept_routes: self.received.kept(),
             listen_error: (!listen_error.is_empty()).then(|| listen_error.join("; ")),
             reload_error: None,
             metrics_error: None,
@@ -394,6 +403,7 @@ fn peer_status(
         sessions: counters.established,
         session_downs: entry.session_downs.iter().map(|(k, n)| ((*k).into(), *n)).collect(),
         prefixes_received: counters.received_prefixes,
+        accepted: None,
         defective_updates: counters.defective_updates,
         decision_to_wire: entry.decision_to_wire.clone(),
     }

@@ -52,8 +52,29 @@ fn a_reload_that_failed_shows() {
 }
 
 #[test]
+fn what_is_learned_is_counted_for_peers_that_it_is_learned_from() {
+    let text = BASE.replacen("remote-asn", "accept = [\"0.0.0.0/0\", \"::/0\"]\nremote-asn", 1);
+    let mut world = World::new(&text);
+    world.router("tor1").announce("0.0.0.0/0", "10.0.0.1");
+    world.router("tor1").announce("::/0", "2001:db8::1"); // which is on no link
+    let mut world = world.boot();
+    world.run(secs(10));
+    let text = scrape(&world);
+    let counts: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("_prefixes_accepted{") || line.contains("_installed{"))
+        .collect();
+    let expected = [
+        "vipcast_bgp_prefixes_accepted{peer=\"tor1\"} 2",
+        "vipcast_bgp_prefixes_installed{peer=\"tor1\"} 1",
+    ];
+    assert_eq!(counts, expected);
+}
+
+#[test]
 fn the_man_page_names_every_metric() {
-    let mut world = World::new(BASE).boot();
+    let text = BASE.replace("remote-asn", "accept = [\"::/0\"]\nremote-asn");
+    let mut world = World::new(&text).boot();
     world.run(secs(60));
     let page = include_str!("../../man/vipcastd.8");
     let text = scrape(&world);

@@ -1,5 +1,6 @@
 //! What `vipcast status` prints, to the letter.
 use vipcast::control::render::{self, Style};
+use vipcast::netlink::{NextHop, RouteKey};
 
 use crate::world::{Health, Mood, World};
 use crate::{BASE, secs};
@@ -91,6 +92,49 @@ vipcastd VERSION, AS 65100, router ID 10.0.0.21
       tor1 still has 203.0.113.5/32: its withdrawal is being sent
 ";
     assert_eq!(text(&world), expected);
+}
+
+#[test]
+fn what_is_learned_is_shown_with_what_is_not_used_and_why() {
+    let accept = "accept = [{ prefix = \"0.0.0.0/0\", le = 32 }]\nremote-asn";
+    let mut world = World::new(&BASE.replace("remote-asn", accept));
+    for name in ["tor1", "tor2"] {
+        world.router(name).announce("0.0.0.0/0", "10.0.0.1");
+    }
+    world.router("tor2").announce("203.0.113.5/32", "10.0.0.2");
+    world.router("tor2").announce("::/0", "fe80::1");
+    let mut world = world.boot();
+    world.run(secs(70));
+    let expected = "\
+vipcastd VERSION, AS 65100, router ID 10.0.0.21
+
+● tor1  10.0.0.1  Established for 1m 10s, 1 prefix announced
+        1 prefix accepted of 1 announced, 1 installed
+        BFD up for 1m 10s
+● tor2  10.0.0.2  Established for 1m 10s, 1 prefix announced
+        2 prefixes accepted of 3 announced, 1 installed
+          203.0.113.5/32 by 10.0.0.2 not installed: it is a VIP of this host
+        BFD up for 1m 10s
+
+";
+    let shown = text(&world);
+    assert!(shown.starts_with(expected), "{shown}");
+}
+
+#[test]
+fn routes_from_before_the_start_are_shown_until_the_routers_are_back() {
+    let accept = "accept = [\"0.0.0.0/0\"]\nremote-asn";
+    let mut world = World::new(&BASE.replace("remote-asn", accept));
+    let key = RouteKey { table: 254, prefix: "0.0.0.0/0".parse().expect("a prefix"), metric: 118 };
+    let next_hop = NextHop { address: "10.0.0.1".parse().expect("an address"), index: 2 };
+    world.kernel_routes.insert(key, (true, [next_hop].into()));
+    world.router("tor1").mood = Mood::Refuses;
+    let mut world = world.boot();
+    world.run(secs(30));
+    let line = "○ 1 route from before the start, until the routers announce theirs\n";
+    assert!(text(&world).contains(line), "{}", text(&world));
+    world.run(secs(100));
+    assert!(!text(&world).contains("from before the start"), "{}", text(&world));
 }
 
 #[test]

@@ -16,13 +16,16 @@ use vipcast::bgp::Serial;
 use vipcast::bgp::connection::{Config as SessionConfig, Connection, Event, Opening, RemoteAsn};
 use vipcast::bgp::down::{ConnectError, DownReason};
 use vipcast::bgp::transport::Tcp;
-use vipcast::bgp::wire::PathAttributes;
+use vipcast::bgp::wire::{self, Announcement, Encoding, PathAttributes};
 use vipcast::check::driver::{Command as CheckCommand, Generation, Report};
 use vipcast::check::schedule::Schedule;
 use vipcast::check::{Check, CheckId, Failure, Outcome};
 use vipcast::config::{self, Config, Source};
-use vipcast::netlink::{Address, Event as NetlinkEvent, Link, Request};
-use vipcast::route::{Asn, Family, PeerName};
+use vipcast::netlink::{
+    Address, Event as NetlinkEvent, Link, NextHop, Request, Route, RouteEvent, RouteKey,
+    RouteRequest,
+};
+use vipcast::route::{Asn, Attributes, Family, PeerName};
 use vipcast::speaker::notice::Notice;
 use vipcast::speaker::routes::{PeerRoutes, Snapshot};
 use vipcast::speaker::status::{Clock, Status};
@@ -76,6 +79,18 @@ pub(crate) struct Router {
     pub(crate) attempts: usize,
     connection: Option<(Serial, Connection)>,
     bfd: Option<Sessions>,
+    /// What it announces to the host, and by way of whom
+    pub(crate) originates: BTreeMap<IpNet, IpAddr>,
+    /// AS numbers behind its own in the paths of that
+    pub(crate) behind: Vec<Asn>,
+    /// The families that the host wanted to hear again
+    pub(crate) refreshes: Vec<Family>,
+    /// Whether it offers route refresh
+    pub(crate) refreshable: bool,
+    /// Whether it sends End-of-RIB
+    pub(crate) ends: bool,
+    /// UPDATEs that have not left yet
+    unsent: Vec<u8>,
     /// Octets that a stuck router does not take
     unread: Option<(Serial, Vec<u8>)>,
 }
@@ -98,6 +113,10 @@ pub(crate) struct World {
     pub(crate) health: BTreeMap<String, Health>,
     pub(crate) links: BTreeMap<u32, Link>,
     pub(crate) addresses: BTreeMap<(u32, IpAddr), Address>,
+    /// The kernel's routes: whether they are ours, and their next hops
+    pub(crate) kernel_routes: BTreeMap<RouteKey, (bool, BTreeSet<NextHop>)>,
+    /// What was asked about routes
+    pub(crate) route_requests: Vec<RouteRequest>,
     /// Our addresses towards the routers, as far as the kernel knows a way
     pub(crate) reachable: Vec<Ipv4Addr>,
     /// Why the kernel refuses to add addresses
@@ -124,31 +143,7 @@ impl World {
         let config = parse(text);
         let mut routers = BTreeMap::new();
         for (name, peer) in &config.peers {
-            let bfd = peer.bfd.as_ref().map(|theirs| {
-                let mut sessions = Sessions::new(77);
-                let config = BfdConfig { remote: HOST.into(), source: None, ..theirs.clone() };
-                sessions.set(&"host".into(), config, start);
-                sessions
-            });
-            let router = Router {
-                address: peer.bgp.transport.address,
-                asn: match peer.bgp.session.remote_asn {
-                    RemoteAsn::Number(asn) => asn,
-                    RemoteAsn::External => Asn(65000),
-                    RemoteAsn::Internal => peer.bgp.session.local_asn,
-                },
-                mood: Mood::Peers,
-                link: true,
-                routes: BTreeMap::new(),
-                end_of_rib: BTreeSet::new(),
-                updates: 0,
-                downs: Vec::new(),
-                attempts: 0,
-                connection: None,
-                bfd,
-                unread: None,
-            };
-            routers.insert(name.clone(), router);
+            routers.insert(name.clone(), Router::new(peer, start));
         }
         let lo = Link { index: 1, name: "lo".into(), up: true };
         let eth0 = Link { index: 2, name: "eth0".into(), up: true };
@@ -165,6 +160,8 @@ impl World {
             health: BTreeMap::new(),
             links: BTreeMap::from([(1, lo), (2, eth0)]),
             addresses: BTreeMap::from([((2, HOST.into()), uplink)]),
+            kernel_routes: BTreeMap::new(),
+            route_requests: Vec::new(),
             reachable: vec![HOST],
             refuse_addresses: None,
             log: Vec::new(),
@@ -190,6 +187,13 @@ impl World {
         let links = self.links.values().cloned().collect();
         let addresses = self.addresses.values().copied().collect();
         self.feed(Input::Netlink(NetlinkEvent::Dump(links, addresses)));
+        let ours = self.kernel_routes.iter().filter(|(_, (ours, _))| *ours);
+        let route = |(key, (_, next_hops)): (&RouteKey, &(bool, BTreeSet<NextHop>))| Route {
+            key: *key,
+            next_hops: next_hops.clone(),
+        };
+        let routes = RouteEvent::Dump(ours.map(route).collect());
+        self.feed(Input::Netlink(NetlinkEvent::Route(routes)));
     }
 
     pub(crate) fn router(&mut self, name: &str) -> &mut Router {
@@ -533,7 +537,11 @@ impl World {
                 continue;
             }
             if let Some((serial, connection)) = &mut router.connection {
-                let octets = connection.poll_transmit();
+                let octets = [connection.poll_transmit(), std::mem::take(&mut router.unsent)];
+                let mut octets = octets.concat();
+                if !router.refreshable {
+                    hide_route_refresh(&mut octets);
+                }
                 let closed = connection.state() == vipcast::bgp::connection::State::Closed;
                 let serial = *serial;
                 if router.link && !octets.is_empty() {
@@ -610,7 +618,10 @@ impl World {
         self.requests.push((request.clone(), routes.collect()));
         let mut event = None;
         let result = match (&request, &self.refuse_addresses) {
-            (Request::Route(_), _) => return,
+            (Request::Route(request), _) => {
+                self.route_requests.push(request.clone());
+                return self.ask_for_route(request.clone());
+            }
             (Request::Add(..) | Request::CreateDummy(_), Some(error)) => Err(error.clone()),
             (Request::Add(index, vip), None) => {
                 let prefix = IpNet::from(*vip);
@@ -637,15 +648,138 @@ impl World {
         }
         self.feed(Input::Netlink(NetlinkEvent::Done(request, result)));
     }
+
+    fn ask_for_route(&mut self, request: RouteRequest) {
+        let event = match &request {
+            RouteRequest::Read => return self.dump(),
+            RouteRequest::Add(route) if self.kernel_routes.contains_key(&route.key) => {
+                let there = RouteEvent::AlreadyThere(route.key);
+                return self.feed(Input::Netlink(NetlinkEvent::Route(there)));
+            }
+            RouteRequest::Add(route) | RouteRequest::Replace(route) => {
+                let before = self.kernel_routes.insert(route.key, (true, route.next_hops.clone()));
+                assert!(before.is_none_or(|(ours, _)| ours), "{request:?} replaces another's");
+                Some(RouteEvent::Changed(route.clone()))
+            }
+            RouteRequest::Remove(key) => {
+                let is_ours = self.kernel_routes.get(key).is_some_and(|(ours, _)| *ours);
+                let gone = is_ours.then(|| self.kernel_routes.remove(key)).flatten();
+                gone.map(|(_, next_hops)| RouteEvent::Gone(Route { key: *key, next_hops }))
+            }
+        };
+        for event in event.into_iter().chain([RouteEvent::Done(request, Ok(()))]) {
+            self.feed(Input::Netlink(NetlinkEvent::Route(event)));
+        }
+    }
+
+    /// The routes of ours in the kernel: "0.0.0.0/0 by 10.0.0.1, 10.0.0.2".
+    pub(crate) fn learned(&self) -> Vec<String> {
+        let ours = self.kernel_routes.iter().filter(|(_, (ours, _))| *ours);
+        ours.map(|(key, (_, next_hops))| {
+            let by: Vec<_> = next_hops.iter().map(|hop| hop.address.to_string()).collect();
+            format!("{} by {}", key.prefix, by.join(", "))
+        })
+        .collect()
+    }
 }
 
 impl Router {
+    fn new(peer: &config::Peer, start: Instant) -> Self {
+        let bfd = peer.bfd.as_ref().map(|theirs| {
+            let mut sessions = Sessions::new(77);
+            let config = BfdConfig { remote: HOST.into(), source: None, ..theirs.clone() };
+            sessions.set(&"host".into(), config, start);
+            sessions
+        });
+        Self {
+            address: peer.bgp.transport.address,
+            asn: match peer.bgp.session.remote_asn {
+                RemoteAsn::Number(asn) => asn,
+                RemoteAsn::External => Asn(65000),
+                RemoteAsn::Internal => peer.bgp.session.local_asn,
+            },
+            mood: Mood::Peers,
+            link: true,
+            routes: BTreeMap::new(),
+            end_of_rib: BTreeSet::new(),
+            updates: 0,
+            downs: Vec::new(),
+            attempts: 0,
+            connection: None,
+            bfd,
+            originates: BTreeMap::new(),
+            behind: Vec::new(),
+            refreshes: Vec::new(),
+            refreshable: true,
+            ends: true,
+            unsent: Vec::new(),
+            unread: None,
+        }
+    }
+
     /// The router has no BFD for this host.
     pub(crate) fn disable_bfd(&mut self) {
         self.bfd = None;
     }
 
+    /// Announces this to the host, now and in sessions to come.
+    pub(crate) fn announce(&mut self, prefix: &str, next_hop: &str) {
+        let prefix: IpNet = prefix.parse().expect("a prefix");
+        let next_hop: IpAddr = next_hop.parse().expect("an address");
+        self.originates.insert(prefix, next_hop);
+        if self.is_established() {
+            let octets = self.announcement(prefix, next_hop);
+            self.unsent.extend(octets);
+        }
+    }
+
+    /// Takes that back.
+    pub(crate) fn withdraw(&mut self, prefix: &str) {
+        let prefix: IpNet = prefix.parse().expect("a prefix");
+        self.originates.remove(&prefix);
+        if self.is_established() {
+            self.unsent
+                .extend(wire::withdraw(Family::of(prefix), &[prefix], Encoding::default()).0);
+        }
+    }
+
+    fn is_established(&self) -> bool {
+        let state = self.connection.as_ref().map(|(_, connection)| connection.state());
+        state == Some(vipcast::bgp::connection::State::Established)
+    }
+
+    fn announcement(&self, prefix: IpNet, next_hop: IpAddr) -> Vec<u8> {
+        let Some((_, connection)) = &self.connection else { return Vec::new() };
+        let Some(session) = connection.session() else { return Vec::new() };
+        let encoding = session.encoding;
+        let own = (!encoding.internal).then_some(self.asn);
+        let as_path: Vec<Asn> = own.into_iter().chain(self.behind.iter().copied()).collect();
+        let (family, attributes) = (Family::of(prefix), Attributes::default());
+        let announcement = Announcement {
+            family,
+            next_hop,
+            as_path: &as_path,
+            extended_communities: &[],
+            attributes: &attributes,
+        };
+        wire::announce(announcement, &[prefix], encoding).0
+    }
+
+    /// Announces everything of these families.
+    fn announce_all(&mut self, families: &[Family], ends: bool) {
+        for (prefix, next_hop) in self.originates.clone() {
+            if families.contains(&Family::of(prefix)) {
+                let octets = self.announcement(prefix, next_hop);
+                self.unsent.extend(octets);
+            }
+        }
+        for family in families.iter().filter(|_| ends) {
+            self.unsent.extend(wire::end_of_rib(*family));
+        }
+    }
+
     fn forget(&mut self) {
+        self.unsent.clear();
         self.routes.clear();
         self.end_of_rib.clear();
         self.updates = 0;
@@ -653,8 +787,9 @@ impl Router {
 
     /// Takes in what the connection has to say.
     fn drain(&mut self) {
-        let Some((_, connection)) = &mut self.connection else { return };
-        while let Some(event) = connection.poll_event() {
+        while let Some(event) =
+            self.connection.as_mut().and_then(|(_, connection)| connection.poll_event())
+        {
             match event {
                 Event::Received(update) => {
                     self.updates += 1;
@@ -668,9 +803,26 @@ impl Router {
                     assert_eq!(update.defects, [], "the daemon sends flawless UPDATEs");
                 }
                 Event::Down(reason) => self.downs.push(reason),
-                Event::Opened | Event::Established | Event::Refresh(_) => {}
+                Event::Established => {
+                    let ends = self.ends;
+                    self.announce_all(&Family::ALL, ends);
+                }
+                Event::Refresh(family) => {
+                    self.refreshes.push(family);
+                    self.announce_all(&[family], false);
+                }
+                Event::Opened => {}
             }
         }
+    }
+}
+
+/// Makes of the capability in an OPEN one that nobody knows.
+fn hide_route_refresh(octets: &mut [u8]) {
+    let before_next_hops = [2, 0, 5, 6];
+    let found = octets.windows(4).position(|window| window == before_next_hops);
+    if let Some(code) = found.and_then(|at| octets.get_mut(at)) {
+        *code = 99;
     }
 }
 
