@@ -8,6 +8,7 @@
 //! | `bfd` | RFC 5880, 5881, 5882, 5883, 9384 with BIRD and FRR |
 //! | `sessions` | RFC 4271 sessions: passive, collisions, passwords, refusals, and what they are called |
 //! | `capabilities` | what both ends can do: RFC 5492, 7313, 8950, 9234 |
+//! | `learned` | routes that the host learns: ECMP, BFD, crash, others' routes |
 //! | `lifecycle` | start, reload, stop, crash, permissions |
 //! | `restart` | graceful restart: RFC 4724, RFC 8538 |
 #![expect(
@@ -20,6 +21,7 @@
 mod bfd;
 mod capabilities;
 mod fabric;
+mod learned;
 mod lifecycle;
 mod restart;
 mod routes;
