@@ -8,16 +8,16 @@
 //! When the daemon stops, its routes stay in the kernel: they may be the only way to this host, and
 //! the next daemon takes them over or removes them. A session that only a reload starts anew keeps
 //! its routes as stale ones meanwhile.
+mod status;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 
 use super::notice::{Level, Notice};
 use super::{Output, Speaker};
-use crate::bgp::accept::Accept;
 use crate::bgp::adj_rib_in::{AdjRibIn, Route, Source, TooMany};
 use crate::bgp::connection::Session;
 use crate::bgp::decision;
@@ -28,12 +28,10 @@ use crate::netlink::reach::Unreachable;
 use crate::netlink::routes::{Installation, METRIC};
 use crate::netlink::{self, Addresses, NextHop, RouteKey, Routes};
 use crate::route::{Asn, Family, PeerName};
+pub use status::{Accepted, AcceptedRoute};
 
 /// For how long the routes of a session that a reload ended wait for the next one.
 const RESTART_TIME: Duration = Duration::from_secs(120);
-/// How many routes of a peer the status lists.
-const MOST_LISTED: usize = 100;
-
 /// Everything that is learned.
 #[derive(Debug)]
 pub(super) struct Received {
@@ -79,40 +77,6 @@ enum Unused {
     Unreachable(#[from] Unreachable),
     #[error("the route of another peer is better")]
     Worse,
-}
-
-/// What is taken in from a peer.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Accepted {
-    /// Prefixes that were let in
-    pub prefixes: usize,
-    /// Announcements in this session, whether let in or not
-    pub announcements: u64,
-    /// More prefixes than this end the session
-    pub limit: usize,
-    /// The kernel's table that they go into
-    pub table: u32,
-    /// How many of them are used and in the kernel
-    pub installed: usize,
-    /// The first of them, those that are not in the kernel before the others
-    pub routes: Vec<AcceptedRoute>,
-}
-
-/// A route that was let in.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct AcceptedRoute {
-    /// Where it leads
-    pub prefix: IpNet,
-    /// By way of whom
-    pub next_hop: IpAddr,
-    /// It is from a session that is over, and kept for the next one
-    pub stale: bool,
-    /// Whether it is used, and in the kernel
-    pub installed: bool,
-    /// Why it is not
-    pub reason: Option<String>,
 }
 
 impl Unused {
@@ -364,34 +328,6 @@ impl Received {
         let kept = self.kept();
         self.routes.release_leftovers(now);
         (kept > 0).then(|| removing(kept))
-    }
-
-    /// What is taken in from a peer; `None` if nothing is to be.
-    pub(super) fn status(&self, name: &PeerName) -> Option<Accepted> {
-        let peer = self.peers.get(name)?;
-        let Accept { table, max_prefixes, .. } = *peer.rib.accept();
-        let reason = |prefix| match peer.unused.get(&prefix) {
-            Some(unused) => Some(unused.to_string()),
-            None => match self.routes.installation(table, prefix) {
-                Installation::Pending => Some("about to be installed".into()),
-                Installation::Installed => None,
-                Installation::Refused(reason) => Some(reason.clone()),
-            },
-        };
-        let mut routes: Vec<AcceptedRoute> = peer
-            .rib
-            .routes()
-            .map(|(prefix, route)| {
-                let reason = reason(prefix);
-                let (stale, installed) = (peer.rib.is_stale(prefix), reason.is_none());
-                AcceptedRoute { prefix, next_hop: route.next_hop, stale, installed, reason }
-            })
-            .collect();
-        let (prefixes, announcements) = (routes.len(), peer.rib.announcements());
-        let installed = routes.iter().filter(|route| route.installed).count();
-        routes.sort_by_key(|route| route.installed);
-        routes.truncate(MOST_LISTED);
-        Some(Accepted { prefixes, announcements, limit: max_prefixes, table, installed, routes })
     }
 }
 
