@@ -83,11 +83,15 @@ impl Page {
     }
 
     /// What is learned from a peer, and of what is not used the first few with the reason.
-    fn accepted(&mut self, indent: usize, accepted: &Accepted) {
+    fn accepted(&mut self, indent: usize, accepted: &Accepted, established: bool) {
         const SHOWN: usize = 5;
         let prefixes = plural(accepted.prefixes, "prefix", "prefixes");
         let (of, installed) = (accepted.announcements, accepted.installed);
-        self.line(indent, &format!("{prefixes} accepted of {of} announced, {installed} installed"));
+        let text = match established {
+            true => format!("{prefixes} accepted of {of} announced, {installed} installed"),
+            false => format!("{prefixes} kept from the last session, {installed} installed"),
+        };
+        self.line(indent, &text);
         let not_installed = accepted.prefixes.saturating_sub(installed);
         for route in accepted.routes.iter().filter(|route| !route.installed).take(SHOWN) {
             let reason = route.reason.as_deref().unwrap_or_default();
@@ -164,8 +168,10 @@ impl Page {
                 self.line(indent, &format!("next attempt in {wait}"));
             }
         }
-        if let Some(accepted) = &peer.accepted {
-            self.accepted(indent, accepted);
+        if let Some(accepted) =
+            peer.accepted.as_ref().filter(|a| peer.established || a.prefixes > 0)
+        {
+            self.accepted(indent, accepted, peer.established);
         }
         if let Some(bfd) = &peer.bfd {
             let state = if bfd.up { "up" } else { "down" };

@@ -122,6 +122,28 @@ vipcastd VERSION, AS 65100, router ID 10.0.0.21
 }
 
 #[test]
+fn a_peer_without_a_session_has_taught_nothing_but_what_is_kept_for_the_next_one() {
+    let text_with = |hold: &str| {
+        let accept = format!("accept = [\"0.0.0.0/0\"]\nhold-time = \"{hold}\"\nremote-asn");
+        BASE.replace("remote-asn", &accept)
+    };
+    let mut world = World::new(&text_with("90s"));
+    world.router("tor1").announce("0.0.0.0/0", "10.0.0.1");
+    let mut world = world.boot();
+    world.run(secs(60));
+    for name in ["tor1", "tor2"] {
+        world.router(name).mood = Mood::Refuses;
+    }
+    world.reload(&text_with("30s"));
+    world.run(secs(30));
+    let shown = text(&world);
+    assert_eq!(shown.matches("1 prefix kept from the last session, 1 installed\n").count(), 1);
+    assert!(!shown.contains("accepted"), "{shown}");
+    world.run(secs(100));
+    assert!(!text(&world).contains("kept"), "{}", text(&world));
+}
+
+#[test]
 fn routes_from_before_the_start_are_shown_until_the_routers_are_back() {
     let accept = "accept = [\"0.0.0.0/0\"]\nremote-asn";
     let mut world = World::new(&BASE.replace("remote-asn", accept));
