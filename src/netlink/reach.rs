@@ -12,6 +12,12 @@ pub enum Unreachable {
     /// No host has such an address
     #[error("next hop {0} is no address of a router")]
     NotUnicast(IpAddr),
+    /// Some routers name this for IPv6 routes on a session over IPv4; Linux has no such routes
+    #[error(
+        "next hop {0} is an IPv4 address, by which IPv6 is not routed: let the router name its \
+         IPv6 address, or peer with it over IPv6"
+    )]
+    Mapped(IpAddr),
     /// It would lead back to us
     #[error("next hop {0} is this host's own address")]
     Ours(IpAddr),
@@ -48,6 +54,9 @@ impl Addresses {
             || is_broadcast
         {
             return Err(Unreachable::NotUnicast(next_hop));
+        }
+        if matches!(next_hop, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
+            return Err(Unreachable::Mapped(next_hop));
         }
         if self.present.values().any(|address| address.prefix.addr() == next_hop) {
             return Err(Unreachable::Ours(next_hop));

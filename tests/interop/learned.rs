@@ -5,9 +5,9 @@ use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use serde_json::Value;
 use vipcast_lab::configuration::{POOLS, WEB, peers};
-use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, vip};
+use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, Transport, vip};
 use vipcast_lab::fault::{Fault, Loss};
-use vipcast_lab::router::BfdState;
+use vipcast_lab::router::{BfdState, Kind};
 use vipcast_lab::wait;
 use vipcast_lab::watch::Watch;
 
@@ -124,6 +124,31 @@ fn the_default_of_both_routers_is_one_route_and_a_path_that_bfd_finds_dead_leave
         "{status}"
     );
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn routers_teach_both_families_over_a_session_of_either() -> Result<()> {
+    for transport in [Transport::Ipv4, Transport::Ipv6] {
+        with_each(&WITH_BFD, |kind| {
+            let mut fabric = pair_with(TorConfig { transport, ..TorConfig::new(kind) })?;
+            announce(&mut fabric, &DEFAULTS)?;
+            let _daemon = start(&fabric, 1, &with(&fabric, ACCEPT))?;
+            wait_routes(&fabric, &FIRST).with_context(|| format!("{transport:?}"))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_that_names_no_ipv6_next_hop_is_told_of() -> Result<()> {
+    let mut fabric = pair_with(TorConfig::new(Kind::Gobgp))?;
+    announce(&mut fabric, &DEFAULTS)?;
+    let daemon = start(&fabric, 1, &with(&fabric, ACCEPT))?;
+    wait_routes(&fabric, &FIRST[..1])?;
+    let why = "::/0 by ::ffff:10.1.1.0 not installed: next hop ::ffff:10.1.1.0 is an IPv4 address";
+    wait::until_true("the reason is shown", BOUND, || Ok(daemon.vipcast(["status"])?.contains(why)))
 }
 
 #[test]

@@ -354,6 +354,8 @@ mod reach {
         for odd in ["0.0.0.0", "127.0.0.9", "224.0.0.5", "255.255.255.255", "::", "ff02::1"] {
             assert_eq!(way(odd), Err(Unreachable::NotUnicast(ip(odd))));
         }
+        let mapped = "::ffff:10.0.0.1";
+        assert_eq!(way(mapped), Err(Unreachable::Mapped(ip(mapped))));
         for our in [LOCAL, "192.0.2.1"] {
             assert_eq!(way(our), Err(Unreachable::Ours(ip(our))));
         }
