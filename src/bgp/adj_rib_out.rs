@@ -36,11 +36,19 @@ pub enum NotSendable {
     #[error("the peer did not negotiate {0}")]
     FamilyNotNegotiated(Family),
     /// We have no address of this family on the way to the peer
-    #[error("no {0} address on the interface to the peer to use as next hop")]
+    #[error("no {0} address on the interface to the peer to use as next hop ({key} sets one)", key = next_hop_key(.0))]
     NoNextHop(Family),
     /// RFC 4271 §9.2
     #[error("its communities do not fit into an UPDATE")]
     TooLong,
+}
+
+/// What the configuration calls a next hop of this family.
+fn next_hop_key(family: &Family) -> &'static str {
+    match family {
+        Family::Ipv4Unicast => "next-hop",
+        Family::Ipv6Unicast => "next-hop-v6",
+    }
 }
 
 impl Target {

@@ -64,7 +64,7 @@ fn every_peer_has_its_own_view_of_a_route() {
       65000:7 no-export rt:65000:1 large:65000:1:100
     203.0.113.53/32  10.0.0.21  -        IGP     50   200         59m 59s ago
       65000:7 no-export rt:65000:1 large:65000:1:100
-    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
+    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop (next-hop-v6 sets one)
 
 ○ tor1  10.0.0.1  Established, 2 routes sent, 1 not sent
     prefix           next hop   AS_PATH      origin  MED  LOCAL_PREF  sent
@@ -72,7 +72,7 @@ fn every_peer_has_its_own_view_of_a_route() {
       65000:7 no-export rt:65000:1 large:65000:1:100
     203.0.113.53/32  10.0.0.21  65100 65100  IGP     50   -           59m 59s ago
       65000:7 no-export rt:65000:1 large:65000:1:100
-    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
+    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop (next-hop-v6 sets one)
 
 ○ tor2  10.0.0.2  Established, 2 routes sent, 1 not sent
     prefix           next hop   AS_PATH      origin  MED  LOCAL_PREF  sent
@@ -80,7 +80,7 @@ fn every_peer_has_its_own_view_of_a_route() {
       65000:7 no-export rt:65000:1 large:65000:1:100
     203.0.113.53/32  10.0.0.21  65100 65100  IGP     50   -           59m 59s ago
       65000:7 no-export rt:65000:1 large:65000:1:100
-    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
+    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop (next-hop-v6 sets one)
 ";
     assert_eq!(text(&world), expected);
 }
@@ -105,7 +105,7 @@ fn what_is_on_its_way_or_cannot_be_sent_says_so() {
     203.0.113.53/32  10.0.0.21  -        IGP     50   200         1m 9s ago
       65000:7 no-export rt:65000:1 large:65000:1:100
       a change of it is being sent
-    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
+    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop (next-hop-v6 sets one)
 
 ○ tor1  10.0.0.1  Established, 2 routes sent, 1 not sent
     prefix           next hop   AS_PATH      origin  MED  LOCAL_PREF  sent
@@ -115,7 +115,7 @@ fn what_is_on_its_way_or_cannot_be_sent_says_so() {
     203.0.113.53/32  10.0.0.21  65100 65100  IGP     50   -           1m 9s ago
       65000:7 no-export rt:65000:1 large:65000:1:100
       a change of it is being sent
-    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop
+    × 2001:db8:5::53/128  not sent: no IPv6 unicast address on the interface to the peer to use as next hop (next-hop-v6 sets one)
 
 × tor2  10.0.0.2  Active, 0 routes sent, 2 not sent
     × 203.0.113.53/32     not sent: no session (Active)

@@ -146,7 +146,10 @@ fn an_ipv6_vip_goes_to_a_router_over_ipv4_once_there_is_an_ipv6_next_hop() {
     world.run(secs(3));
     assert_eq!(world.routes("tor1"), NOTHING);
     let why = world.status().services[0].vips[0].peers[0].reason.clone().expect("a reason");
-    assert_eq!(why, "no IPv6 unicast address on the interface to the peer to use as next hop");
+    assert_eq!(
+        why,
+        "no IPv6 unicast address on the interface to the peer to use as next hop (next-hop-v6 sets one)"
+    );
     let ip: IpAddr = "2001:db8:1::21".parse().expect("an address");
     let prefix = ipnet::IpNet::new(ip, 64).expect("a prefix");
     let address = Address { index: 2, prefix, ours: false, usable: true };
