@@ -59,6 +59,9 @@ fn every_router_gets_both_families_over_an_ipv6_session() -> Result<()> {
 /// An extended community as vipcast writes it; each router has its own way.
 fn own_words(theirs: &str) -> String {
     if let Ok(gobgp) = serde_json::from_str::<Value>(theirs) {
+        if gobgp["subtype"] == 4 {
+            return format!("link-bandwidth:{}:{}", gobgp["asn"], gobgp["bandwidth"]);
+        }
         let name = if gobgp["subtype"] == 2 { "rt" } else { "ro" };
         let value = gobgp["value"].as_str().unwrap_or_default();
         // Four octets with a dot in the middle (RFC 5396); in BIRD's and FRR's words they are one
@@ -72,7 +75,21 @@ fn own_words(theirs: &str) -> String {
             None => format!("{name}:{value}"),
         };
     }
-    theirs.replace(", ", ":").replace("RT:", "rt:").replace("SoO:", "ro:")
+    let bird = theirs.strip_prefix("unknown 0x4, ").or(theirs.strip_prefix("unknown 0x4004, "));
+    if let Some((asn, octets)) = bird.and_then(|bird| bird.split_once(", ")) {
+        let bandwidth = f32::from_bits(octets.parse().unwrap_or_default());
+        return format!("link-bandwidth:{asn}:{bandwidth}");
+    }
+    let frr = [("RT:", "rt:"), ("SoO:", "ro:"), ("LB:", "link-bandwidth:")];
+    frr.iter().fold(theirs.replace(", ", ":"), |text, (theirs, ours)| text.replace(theirs, ours))
+}
+
+/// Extended communities as vipcast writes them.
+fn extended(theirs: &[String]) -> Vec<String> {
+    let words = theirs.iter().map(String::as_str);
+    // FRR says a bandwidth a second time: "LB:65100:12500000 (100.000 Mbps)".
+    let said_twice = |word: &&str| word.starts_with('(') || word.ends_with(')');
+    words.filter(|word| !said_twice(word)).map(own_words).collect()
 }
 
 const ATTRIBUTES: &str = r#"
@@ -105,10 +122,12 @@ fn attributes_arrive_as_configured() -> Result<()> {
             same("communities", route.communities, expected.to_vec())?;
             let large = vec!["4200000000:1:100".to_owned()];
             same("large communities", route.large_communities, large)?;
-            let extended: Vec<_> =
-                route.extended_communities.iter().map(|c| own_words(c)).collect();
             let expected = ["rt:65000:70000", "ro:10.0.0.1:7", "rt:4200000000:8"];
-            same("extended communities", extended, expected.map(str::to_owned).to_vec())?;
+            same(
+                "extended communities",
+                extended(&route.extended_communities),
+                expected.map(str::to_owned).to_vec(),
+            )?;
             same("MED", route.med, Some(50))?;
             same("path", route.as_path, vec![65100, 65100, 65100])?;
             ensure!(route.local_pref != Some(222), "LOCAL_PREF is for internal peers");
@@ -152,8 +171,11 @@ fn same_route(sent: &SentRoute, mut route: Route, is_internal: bool) -> Result<(
     same("communities", route.communities, communities)?;
     let large = sent.large_communities.iter().map(|text| text.replace("large:", ""));
     same("large communities", route.large_communities, large.collect())?;
-    let extended: Vec<_> = route.extended_communities.iter().map(|c| own_words(c)).collect();
-    same("extended communities", extended, sent.extended_communities.clone())?;
+    same(
+        "extended communities",
+        extended(&route.extended_communities),
+        sent.extended_communities.clone(),
+    )?;
     ensure!(route.next_hops.contains(&sent.next_hop), "{sent:?}: {:?}", route.next_hops);
     same("path", route.as_path, sent.as_path.iter().map(|asn| asn.0).collect())?;
     same("MED", route.med, sent.med)?;
@@ -168,12 +190,13 @@ fn same_route(sent: &SentRoute, mut route: Route, is_internal: bool) -> Result<(
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn what_vipcast_routes_shows_is_what_the_router_has() -> Result<()> {
+    let weighted = WEB.replace("[service.web]\n", "[service.web]\nweight = 100\n");
     with_each(&ALL, |kind| {
         for local_asn in [65100, 65000] {
             let fabric = pair_expecting(kind, local_asn)?;
             let text =
                 peers(&fabric, 1).replace("local-asn = 65100", &format!("local-asn = {local_asn}"));
-            let daemon = start(&fabric, 1, &(text + ATTRIBUTES + WEB))?;
+            let daemon = start(&fabric, 1, &(text + ATTRIBUTES + &weighted))?;
             for vip in vip(5) {
                 let route = route(&fabric, vip)?;
                 same_route(&sent(&daemon, vip)?, route, local_asn == 65000)
