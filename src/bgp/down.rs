@@ -41,6 +41,17 @@ pub enum DownReason {
     /// Nothing was heard for this long
     #[error("hold timer expired: nothing heard for {0:?}")]
     HoldTimerExpired(Duration),
+    /// The peer took nothing of what it was sent (RFC 9687)
+    #[error(
+        "send hold timer expired: the router does not read, it has taken nothing for \
+             {limit:?} while {waiting} octets wait for it"
+    )]
+    SendHoldTimerExpired {
+        /// For how long
+        limit: Duration,
+        /// What it was to take
+        waiting: u64,
+    },
     /// BFD says that the path is dead (RFC 5882 §4, RFC 9384)
     #[error("BFD session down: {0}")]
     BfdDown(String),
@@ -88,6 +99,7 @@ impl DownReason {
             Self::NotificationReceived(_) => "notification-received",
             Self::ProtocolError { .. } | Self::MalformedNotification => "protocol-error",
             Self::HoldTimerExpired(_) => "hold-timer-expired",
+            Self::SendHoldTimerExpired { .. } => "send-hold-timer-expired",
             Self::BfdDown(_) => "bfd-down",
             Self::TooManyPrefixes(_) => "max-prefixes",
             Self::Shutdown(_) => "shutdown",
@@ -105,6 +117,9 @@ impl DownReason {
             Self::ProtocolError { notification, .. } => Some(notification.clone()),
             Self::HoldTimerExpired(_) => {
                 Some(Notification::new(Notification::HOLD_TIMER_EXPIRED, 0, Vec::new()))
+            }
+            Self::SendHoldTimerExpired { .. } => {
+                Some(Notification::new(Notification::SEND_HOLD_TIMER_EXPIRED, 0, Vec::new()))
             }
             Self::BfdDown(_) => Some(Notification::cease(10)),
             Self::TooManyPrefixes(_) => Some(Notification::cease(1)), // RFC 4486 §4
@@ -168,6 +183,7 @@ impl DownReason {
             Self::ConnectFailed(_)
             | Self::ConnectionLost(_)
             | Self::HoldTimerExpired(_)
+            | Self::SendHoldTimerExpired { .. }
             | Self::BfdDown(_)
             | Self::Shutdown(_)
             | Self::Restarting

@@ -43,6 +43,7 @@ pub enum Event {
 enum Order {
     Write(Vec<u8>),
     SetUserTimeout(Duration),
+    CountAcknowledged,
     Close(Vec<u8>),
 }
 
@@ -108,6 +109,11 @@ impl Connections {
     /// Lets TCP give up when data has not been acknowledged for this long.
     pub fn set_user_timeout(&self, peer: &PeerName, serial: Serial, limit: Duration) {
         self.order(peer, serial, Order::SetUserTimeout(limit));
+    }
+
+    /// Finds out how many octets the peer's TCP has taken; [`Tcp::Acknowledged`] follows.
+    pub fn count_acknowledged(&self, peer: &PeerName, serial: Serial) {
+        self.order(peer, serial, Order::CountAcknowledged);
     }
 
     /// Stops connecting, or sends these last octets and closes.
@@ -214,7 +220,8 @@ impl Task {
 
     /// Reads and writes until either side is done.
     async fn run(self, stream: TcpStream, mut orders: mpsc::Receiver<Order>) {
-        let (mut reader, mut writer) = stream.into_split();
+        let (mut reader, half) = stream.into_split();
+        let mut writer = Writer { task: &self, half, taken: 0 };
         let read = async {
             loop {
                 let mut octets = Vec::with_capacity(4096);
@@ -230,10 +237,11 @@ impl Task {
         let write = async {
             while let Some(order) = orders.recv().await {
                 match order {
-                    Order::SetUserTimeout(limit) => set_user_timeout(&writer, limit),
+                    Order::SetUserTimeout(limit) => writer.set_user_timeout(limit),
+                    Order::CountAcknowledged => writer.count_acknowledged().await,
                     Order::Close(last_words) => return Ok(last_words),
                     Order::Write(octets) => {
-                        if !write(&writer, &octets, &mut orders).await? {
+                        if !writer.write(&octets, &mut orders).await? {
                             return Ok(Vec::new());
                         }
                         self.tell(Tcp::Written).await;
@@ -261,47 +269,71 @@ impl Task {
         match closed {
             Err(end) => self.tell(Tcp::Closed(end)).await,
             Ok(last_words) => {
+                let half = &mut writer.half;
                 let goodbye = async {
-                    writer.write_all(&last_words).await?;
-                    writer.shutdown().await?;
+                    half.write_all(&last_words).await?;
+                    half.shutdown().await?;
                     let mut rest = [0; 4096];
                     while reader.read(&mut rest).await? != 0 {}
                     io::Result::Ok(())
                 };
                 // However it ends, the connection is closed.
                 let _ = timeout(GOODBYE, goodbye).await;
+                socket::reset_if_unsent(half.as_ref());
             }
         }
     }
 }
 
-/// Without it the hold timer alone ends a connection that is stuck.
-fn set_user_timeout(writer: &OwnedWriteHalf, limit: Duration) {
-    let _ = socket::set_user_timeout(writer.as_ref(), limit);
+/// The writing end of a connection.
+struct Writer<'a> {
+    task: &'a Task,
+    half: OwnedWriteHalf,
+    /// Octets that the kernel has taken
+    taken: u64,
 }
 
-/// Writes all octets; whether it could. A peer that does not read must not keep us from closing.
-async fn write(
-    writer: &OwnedWriteHalf,
-    mut octets: &[u8],
-    orders: &mut mpsc::Receiver<Order>,
-) -> io::Result<bool> {
-    while !octets.is_empty() {
-        tokio::select! {
-            biased;
-            ready = writer.writable() => {
-                ready?;
-                match writer.try_write(octets) {
-                    Ok(length) => octets = octets.get(length..).unwrap_or_default(),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
+impl Writer<'_> {
+    /// Writes all octets; whether it could. A peer that does not read must not keep us from
+    /// closing.
+    async fn write(
+        &mut self,
+        mut octets: &[u8],
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> io::Result<bool> {
+        while !octets.is_empty() {
+            tokio::select! {
+                biased;
+                ready = self.half.writable() => {
+                    ready?;
+                    match self.half.try_write(octets) {
+                        Ok(length) => {
+                            self.taken += length as u64;
+                            octets = octets.get(length..).unwrap_or_default();
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(error) => return Err(error),
+                    }
                 }
+                order = orders.recv() => match order {
+                    Some(Order::SetUserTimeout(limit)) => self.set_user_timeout(limit),
+                    Some(Order::CountAcknowledged) => self.count_acknowledged().await,
+                    Some(Order::Close(_) | Order::Write(_)) | None => return Ok(false),
+                },
             }
-            order = orders.recv() => match order {
-                Some(Order::SetUserTimeout(limit)) => set_user_timeout(writer, limit),
-                Some(Order::Close(_) | Order::Write(_)) | None => return Ok(false),
-            },
+        }
+        Ok(true)
+    }
+
+    /// Without it the send hold timer alone ends a connection that is stuck.
+    fn set_user_timeout(&self, limit: Duration) {
+        let _ = socket::set_user_timeout(self.half.as_ref(), limit);
+    }
+
+    /// A socket that cannot say so is broken, and says that when it is read.
+    async fn count_acknowledged(&self) {
+        if let Ok(waiting) = sys::unacknowledged(self.half.as_ref()) {
+            self.task.tell(Tcp::Acknowledged(self.taken.saturating_sub(waiting))).await;
         }
     }
-    Ok(true)
 }

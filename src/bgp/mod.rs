@@ -6,7 +6,8 @@
 //! * [negotiation](self): what we offer in our OPEN, and what it comes to with the peer's.
 //! * [`connection`]: the state machine of one TCP connection, from OpenSent on.
 //! * [`peer`]: one configured router: when to connect ([retry](self)), which of two connections
-//!   survives, what BFD's verdict means, what the router is sent.
+//!   survives, what BFD's verdict means, what the router is sent, and whether it takes that
+//!   ([send_hold](self)).
 //! * [`adj_rib_out`]: what a router should have and what it has; UPDATEs are the difference.
 //! * [`accept`], [`adj_rib_in`], [`decision`]: which routes are taken in from a router, what it has
 //!   announced of them, and which of several routes to a prefix are used.
@@ -46,6 +47,7 @@
 //! * RFC 7606 error handling of UPDATEs; RFC 7607 AS 0
 //! * RFC 2385 TCP MD5 signatures
 //! * RFC 5882 what BFD means to BGP
+//! * RFC 9687 send hold timer, which watches what the router's TCP acknowledges
 //!
 //! # Not implemented
 //!
@@ -63,6 +65,7 @@ mod negotiation;
 mod pair;
 pub mod peer;
 mod retry;
+mod send_hold;
 pub mod socket;
 pub mod timer;
 pub mod transport;

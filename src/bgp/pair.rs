@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use super::connection::Connection;
+use super::send_hold::SendHold;
 use crate::route::{Asn, NextHops};
 
 /// Numbers the TCP connections of one peer.
@@ -42,6 +43,8 @@ pub(super) struct Slot {
     pub(super) established: bool,
     /// What the writer has, until it says that it is done
     pub(super) in_flight: Option<Vec<Instant>>,
+    /// Whether the peer takes what the writer had
+    pub(super) send_hold: SendHold,
 }
 
 /// Up to two connections.

@@ -12,6 +12,7 @@ use super::connection::{self, Connection, Opening, Session};
 use super::down::{ConnectError, DownReason};
 use super::pair::{Pair, Role, Serial, Slot};
 use super::retry::Retry;
+use super::send_hold::{Expired, SendHold};
 use super::transport::Transport;
 use super::wire::{Defect, Notification, Update};
 use crate::route::{Family, NextHops};
@@ -61,9 +62,11 @@ pub enum Action {
     Connect(Serial),
     /// Stop connecting, or send these last octets and close
     Close(Serial, Vec<u8>),
-    /// Let TCP give up when data has not been acknowledged for this long: a withdrawal in the
-    /// buffer of a socket whose window is closed is one that BGP believes to be sent
+    /// Let TCP give up when data has not been acknowledged for this long
     SetUserTimeout(Serial, Duration),
+    /// Report how many octets have been acknowledged, to [`Peer::handle_acknowledged`]: a
+    /// withdrawal behind a closed window is one that BGP believes to be sent
+    CountAcknowledged(Serial),
 }
 
 /// What the owner is told.
@@ -249,6 +252,16 @@ impl Peer {
         }
     }
 
+    /// The peer's TCP has taken so many octets of this connection.
+    pub fn handle_acknowledged(&mut self, serial: Serial, total: u64, now: Instant) {
+        let Some(role) = self.connections.role_of(serial) else { return };
+        let Some(slot) = self.connections.get_mut(role) else { return };
+        if let Some(Expired { limit, waiting }) = slot.send_hold.handle_acknowledged(total, now) {
+            slot.connection.close(DownReason::SendHoldTimerExpired { limit, waiting });
+            self.drain(role, now);
+        }
+    }
+
     /// BFD changed its mind about the path. Only a BFD session that had been up can fail, so a
     /// peer without BFD is not harmed; the caller keeps AdminDown away (RFC 5882 §4.2).
     pub fn handle_bfd(&mut self, verdict: &BfdVerdict, now: Instant) {
@@ -276,6 +289,9 @@ impl Peer {
         for role in Role::BOTH {
             if let Some(slot) = self.connections.get_mut(role) {
                 slot.connection.handle_timeout(now);
+                if slot.send_hold.handle_timeout(now) {
+                    self.actions.push_back(Action::CountAcknowledged(slot.serial));
+                }
             }
             self.drain(role, now);
         }
@@ -360,6 +376,7 @@ impl Peer {
             }
             if !octets.is_empty() {
                 slot.in_flight = Some(decided);
+                slot.send_hold.handle_transmit(octets.len(), now);
                 return Some((slot.serial, octets));
             }
         }
@@ -369,8 +386,10 @@ impl Peer {
     /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let connections = self.connections.iter().filter_map(|slot| slot.connection.poll_timeout());
-        connections.chain(self.retry.poll_timeout()).min()
+        let slots = self.connections.iter();
+        let timeouts =
+            slots.flat_map(|slot| [slot.connection.poll_timeout(), slot.send_hold.poll_timeout()]);
+        timeouts.flatten().chain(self.retry.poll_timeout()).min()
     }
 
     /// Takes in what a connection has to say.
@@ -420,8 +439,11 @@ impl Peer {
             local_asn,
             next_hops: slot.next_hops,
         };
+        slot.send_hold.start(session.hold_time, now);
         if !session.hold_time.is_zero() {
-            let action = Action::SetUserTimeout(slot.serial, session.hold_time);
+            // For what is left of the connection when it is closed, and for a daemon that stands
+            // still: before that, the send hold timer knows better what is wrong.
+            let action = Action::SetUserTimeout(slot.serial, session.hold_time * 2);
             self.actions.push_back(action);
         }
         self.rib.start(target, now);
@@ -522,8 +544,8 @@ impl Peer {
         let seed = self.random.u64(..);
         let connection =
             Connection::new(self.config.session.clone(), self.opening.clone(), seed, now);
-        let established = false;
-        Slot { serial, connection, local, next_hops: hops, established, in_flight: None }
+        let (established, in_flight, send_hold) = (false, None, SendHold::default());
+        Slot { serial, connection, local, next_hops: hops, established, in_flight, send_hold }
     }
 }
 

@@ -65,6 +65,16 @@ pub(super) fn set_user_timeout(stream: &TcpStream, timeout: Duration) -> io::Res
     socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
 }
 
+/// Prepares for the end. What has not even been sent waits for a window that the peer keeps closed:
+/// left to the kernel, it would go on waiting there, and the peer believe in its routes meanwhile.
+/// A reset tells it at once that we are gone. What was sent and lost is sent again by the kernel.
+pub(super) fn reset_if_unsent(stream: &TcpStream) {
+    if sys::unsent(&stream).is_ok_and(|octets| octets != 0) {
+        // Without it the user timeout ends the connection.
+        let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
 /// A socket that peers connect to.
 pub(super) struct Listener {
     pub(super) listener: TcpListener,

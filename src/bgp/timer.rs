@@ -1,7 +1,7 @@
 //! Timers as data: which run, when the next one fires, and the jitter of RFC 4271 §10.
 use std::time::{Duration, Instant};
 
-/// The timers of RFC 4271 §8 and §10. DelayOpen is not implemented; MinRouteAdvertisementInterval
+/// The timers of RFC 4271 §8 and §10, and that of RFC 9687. DelayOpen is not implemented; MinRouteAdvertisementInterval
 /// is left out because a withdrawal here is a health signal and an announcement its all-clear.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Timer {
@@ -15,9 +15,11 @@ pub enum Timer {
     Keepalive,
     /// A session that lasts until this fires has proved itself
     Stable,
+    /// The peer must take what it is sent before it has fired too often (RFC 9687)
+    SendHold,
 }
 
-const COUNT: usize = 5;
+const COUNT: usize = 6;
 
 /// When each timer fires, if it runs.
 #[derive(Clone, Debug, Default)]

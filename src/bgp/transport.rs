@@ -98,6 +98,8 @@ pub enum Tcp {
     Received(Vec<u8>),
     /// What was given to write has been taken by the kernel
     Written,
+    /// So many octets has the peer's TCP taken since the connection began
+    Acknowledged(u64),
     /// It is gone: closed by the peer, or broken for this reason
     Closed(Option<String>),
 }

@@ -257,6 +257,9 @@ impl Owner {
                 Output::SetUserTimeout(peer, serial, limit) => {
                     self.connections.set_user_timeout(&peer, serial, limit);
                 }
+                Output::CountAcknowledged(peer, serial) => {
+                    self.connections.count_acknowledged(&peer, serial);
+                }
                 Output::Listen(port, peers) => self.connections.listen(port, &peers),
                 Output::FindRouterId(peers) => {
                     let ours = peers.into_iter().filter_map(bgp::socket::local_address_towards);

@@ -18,6 +18,8 @@ pub enum Output {
     Close(PeerName, Serial, Vec<u8>),
     /// TCP gives up when data has not been acknowledged for this long
     SetUserTimeout(PeerName, Serial, Duration),
+    /// Report how many octets the peer has acknowledged
+    CountAcknowledged(PeerName, Serial),
     /// Listen on this port for these peers, and no others
     Listen(u16, Vec<Transport>),
     /// Find out which address of ours reaches these peers

@@ -107,7 +107,11 @@ impl Speaker {
     pub(super) fn handle_tcp(&mut self, name: &PeerName, serial: Serial, event: Tcp, now: Instant) {
         let next_hops = match event {
             Tcp::Connected(local) => Some(self.next_hops(name, local)),
-            Tcp::Failed(_) | Tcp::Received(_) | Tcp::Written | Tcp::Closed(_) => None,
+            Tcp::Failed(_)
+            | Tcp::Received(_)
+            | Tcp::Written
+            | Tcp::Acknowledged(_)
+            | Tcp::Closed(_) => None,
         };
         let Some(entry) = self.peers.get_mut(name) else { return };
         let peer = &mut entry.peer;
@@ -118,6 +122,7 @@ impl Speaker {
             Tcp::Failed(error) => peer.handle_connect_failed(serial, error, now),
             Tcp::Received(octets) => peer.handle_input(serial, &octets, now),
             Tcp::Written => peer.handle_written(serial, now),
+            Tcp::Acknowledged(total) => peer.handle_acknowledged(serial, total, now),
             Tcp::Closed(error) => peer.handle_closed(serial, error, now),
         }
     }
@@ -324,6 +329,7 @@ impl Speaker {
                     Action::SetUserTimeout(serial, limit) => {
                         Output::SetUserTimeout(name, serial, limit)
                     }
+                    Action::CountAcknowledged(serial) => Output::CountAcknowledged(name, serial),
                 });
             }
         }

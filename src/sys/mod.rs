@@ -57,6 +57,32 @@ pub(crate) fn set_tcp_md5(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> io::R
     check(result)
 }
 
+/// How many octets of a TCP socket's output the other end has not acknowledged (SIOCOUTQ, tcp(7)).
+///
+/// # Errors
+///
+/// What the kernel says.
+pub(crate) fn unacknowledged(socket: &impl AsFd) -> io::Result<u64> {
+    count_octets(socket, libc::TIOCOUTQ)
+}
+
+/// How many octets of a TCP socket's output have not been sent yet (linux/sockios.h).
+///
+/// # Errors
+///
+/// What the kernel says.
+pub(crate) fn unsent(socket: &impl AsFd) -> io::Result<u64> {
+    const SIOCOUTQNSD: libc::Ioctl = 0x894b; // as in libc, in the type that ioctl takes
+    count_octets(socket, SIOCOUTQNSD)
+}
+
+fn count_octets(socket: &impl AsFd, request: libc::Ioctl) -> io::Result<u64> {
+    let mut octets: libc::c_int = 0;
+    // SAFETY: the pointer is to a live int, which is what these requests write.
+    check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), request, &raw mut octets) })?;
+    Ok(u64::try_from(octets).unwrap_or(0))
+}
+
 /// Lets the calling thread run before every thread of normal priority; its children do not.
 ///
 /// # Errors

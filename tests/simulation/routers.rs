@@ -111,6 +111,23 @@ fn a_router_that_does_not_read_delays_nobody_else() {
 }
 
 #[test]
+fn a_withdrawal_waits_no_longer_than_the_hold_time_for_a_router_that_does_not_read() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(600));
+    assert_eq!(world.router("tor1").downs, [], "one that reads is left alone");
+    world.router("tor1").mood = Mood::Deaf;
+    world.set_health("web/alive", Health::Broken);
+    world.run_until_true(secs(10), |w| w.routes("tor2") == NOTHING);
+    assert_eq!(world.routes("tor1"), WEB, "it has not read the withdrawal");
+    let took = world.run_until_true(secs(100), |w| w.routes("tor1") == NOTHING);
+    assert!(took <= secs(90), "gone after {took:?}");
+    let reason = world.status().peers[0].last_down.clone().expect("a reason");
+    assert_eq!(reason.kind, "send-hold-timer-expired");
+    assert!(reason.reason.contains("the router does not read"), "{}", reason.reason);
+    assert_eq!(world.status().peers[1].sessions, 1, "the other one is not touched");
+}
+
+#[test]
 fn the_wrong_as_number_is_named() {
     let mut world = World::new(BASE);
     world.router("tor1").asn = vipcast::route::Asn(65001);

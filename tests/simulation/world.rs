@@ -49,6 +49,8 @@ pub(crate) enum Mood {
     Waits,
     /// Speaks BGP, but never reads what is sent after its window is full: writes never end
     Stuck,
+    /// As that, but our kernel has room for all that is written, and it goes on speaking
+    Deaf,
 }
 
 /// What a probe finds.
@@ -93,6 +95,8 @@ pub(crate) struct Router {
     unsent: Vec<u8>,
     /// Octets that a stuck router does not take
     unread: Option<(Serial, Vec<u8>)>,
+    /// Octets that the router's TCP has taken of this connection
+    taken: u64,
 }
 
 /// A probe under way.
@@ -462,6 +466,10 @@ impl World {
             Output::FindRouterId(_) => self.feed(Input::RouterId(self.reachable.clone())),
             Output::Notice(notice) => self.log.push(notice),
             Output::Stopped => self.stopped = true,
+            Output::CountAcknowledged(peer, serial) => {
+                let taken = self.routers.get(&peer).map_or(0, |router| router.taken);
+                self.feed(Input::Tcp(peer, serial, Tcp::Acknowledged(taken)));
+            }
             Output::SetUserTimeout(..) | Output::Listen(..) => {}
         }
     }
@@ -503,6 +511,7 @@ impl World {
         }
         router.forget();
         router.connection = Some((serial, connection));
+        router.taken = 0;
         let mood = router.mood;
         self.feed(Input::Tcp(peer.clone(), serial, Tcp::Connected(HOST.into())));
         if mood == Mood::Hangs {
@@ -523,7 +532,13 @@ impl World {
             && let Some((number, connection)) = &mut router.connection
             && *number == serial
         {
-            connection.handle_input(octets, now);
+            if router.mood == Mood::Deaf && router.updates > 0 {
+                // Its hold timer must not end what ours is to end.
+                connection.handle_input(&wire::keepalive(), now);
+            } else {
+                connection.handle_input(octets, now);
+                router.taken += octets.len() as u64;
+            }
         }
         // The kernel takes octets into its buffer whether the link works or not.
         self.feed(Input::Tcp(peer.clone(), serial, Tcp::Written));
@@ -714,6 +729,7 @@ impl Router {
             ends: true,
             unsent: Vec::new(),
             unread: None,
+            taken: 0,
         }
     }
 

@@ -10,5 +10,6 @@ mod oracle;
 mod peer;
 mod properties;
 mod scene;
+mod send_hold;
 mod strategies;
 mod wire;

@@ -99,7 +99,7 @@ impl Network {
             match action {
                 Action::Connect(serial) => self.dial(side, serial),
                 Action::Close(serial, last_words) => self.close(side, serial, last_words),
-                Action::SetUserTimeout(..) => {}
+                Action::SetUserTimeout(..) | Action::CountAcknowledged(_) => {}
             }
         }
         while let Some((serial, octets)) = self.peers[side].poll_transmit(self.now) {
@@ -480,7 +480,9 @@ impl Driver {
                     assert!(was_open || was_dialing, "{serial:?} is closed twice");
                     self.writing.remove(&serial);
                 }
-                Action::SetUserTimeout(serial, _) => assert!(self.open.contains(&serial)),
+                Action::SetUserTimeout(serial, _) | Action::CountAcknowledged(serial) => {
+                    assert!(self.open.contains(&serial));
+                }
             }
         }
         while let Some(event) = self.peer.poll_event() {

@@ -109,7 +109,7 @@ mod collision {
             scene.hear(up, &[open, keepalive()].concat());
             let expected = [
                 closed(other, Notification::cease(COLLISION)),
-                Action::SetUserTimeout(up, secs(90)),
+                Action::SetUserTimeout(up, secs(180)),
             ];
             assert_eq!(scene.actions(), expected);
             assert_eq!(scene.peer.state(), State::Established);
@@ -149,7 +149,7 @@ mod collision {
         let dialing = scene.attempt();
         let theirs = scene.accept();
         scene.hear(theirs, &[open_of(2), keepalive()].concat());
-        let expected = [dropped(dialing), Action::SetUserTimeout(theirs, secs(90))];
+        let expected = [dropped(dialing), Action::SetUserTimeout(theirs, secs(180))];
         assert_eq!(scene.actions(), expected);
         // It had come about all the same: nobody wants it any more.
         scene.connect(dialing);
@@ -994,8 +994,8 @@ mod sending {
     }
 
     #[test]
-    fn tcp_gives_up_in_the_time_that_was_agreed() {
-        for (ours, theirs, limit) in [(90, 30, Some(30)), (9, 90, Some(9)), (90, 0, None)] {
+    fn tcp_gives_up_later_than_the_send_hold_timer() {
+        for (ours, theirs, limit) in [(90, 30, Some(60)), (9, 90, Some(18)), (90, 0, None)] {
             let session = connection::Config { hold_time: secs(ours), ..config().session };
             let (mut scene, serial) = Scene::connected(Config { session, ..config() });
             scene.hear(serial, &[open(REMOTE.0, theirs, [10, 0, 0, 2]), keepalive()].concat());

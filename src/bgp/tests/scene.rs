@@ -1,4 +1,5 @@
 //! One peer on a virtual clock: tests play the router and the driver, and see what comes of it.
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -78,13 +79,20 @@ pub(super) struct Scene {
     pub(super) peer: Peer,
     pub(super) begin: Instant,
     pub(super) now: Instant,
+    /// Whether the router's TCP takes what it is sent
+    pub(super) reads: bool,
+    /// Octets written on each connection, and how many of them were taken
+    pub(super) written: BTreeMap<Serial, (u64, u64)>,
+    wanted: Vec<Action>,
 }
 
 impl Scene {
     /// Not started.
     pub(super) fn new(config: Config) -> Self {
         let begin = start();
-        Self { peer: Peer::new(config, 7, begin), begin, now: begin }
+        let peer = Peer::new(config, 7, begin);
+        let (written, wanted) = (BTreeMap::new(), Vec::new());
+        Self { peer, begin, now: begin, reads: true, written, wanted }
     }
 
     /// Started as 10.0.0.1.
@@ -110,7 +118,20 @@ impl Scene {
     }
 
     pub(super) fn actions(&mut self) -> Vec<Action> {
-        std::iter::from_fn(|| self.peer.poll_action()).collect()
+        self.answer();
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// Says how much the router's TCP has taken, where that is asked; the rest is left to be seen.
+    fn answer(&mut self) {
+        while let Some(action) = self.peer.poll_action() {
+            if let Action::CountAcknowledged(serial) = action {
+                let (_, taken) = *self.written.entry(serial).or_default();
+                self.peer.handle_acknowledged(serial, taken, self.now);
+            } else {
+                self.wanted.push(action);
+            }
+        }
     }
 
     pub(super) fn events(&mut self) -> Vec<Event> {
@@ -146,7 +167,7 @@ impl Scene {
         self.hear_open(serial);
         self.hear(serial, &keepalive());
         self.say();
-        assert_eq!(self.actions(), [Action::SetUserTimeout(serial, secs(90))]);
+        assert_eq!(self.actions(), [Action::SetUserTimeout(serial, secs(180))]);
         assert_eq!(self.events(), [Event::Established(session())]);
     }
 
@@ -155,6 +176,11 @@ impl Scene {
         let mut said = Vec::new();
         while let Some((serial, octets)) = self.peer.poll_transmit(self.now) {
             said.extend(read(&octets, EXTERNAL).into_iter().map(|message| (serial, message)));
+            let (written, taken) = self.written.entry(serial).or_default();
+            *written += octets.len() as u64;
+            if self.reads {
+                *taken = *written;
+            }
             self.peer.handle_written(serial, self.now);
         }
         said
@@ -167,9 +193,11 @@ impl Scene {
             assert!(timeout >= self.now, "a timeout that has passed is not seen to");
             self.now = timeout;
             self.peer.handle_timeout(self.now);
+            self.answer();
         }
         self.now = end;
         self.peer.handle_timeout(self.now);
+        self.answer();
     }
 
     /// Lets time pass up to the next attempt to connect: how long it took, and its number. What

@@ -98,8 +98,11 @@ const CODES: &[Code] = &[
         name: "ROUTE-REFRESH Message Error",
         subcodes: &[(1, "Invalid Message Length")],
     },
-    // RFC 9687
-    Code { code: 8, name: "Send Hold Timer Expired", subcodes: &[] },
+    Code {
+        code: Notification::SEND_HOLD_TIMER_EXPIRED,
+        name: "Send Hold Timer Expired",
+        subcodes: &[],
+    },
 ];
 
 impl Notification {
@@ -117,6 +120,8 @@ impl Notification {
     pub const FSM_ERROR: u8 = 5;
     /// RFC 4271 §6.7, RFC 4486
     pub const CEASE: u8 = 6;
+    /// RFC 9687 §4.4
+    pub const SEND_HOLD_TIMER_EXPIRED: u8 = 8;
 
     /// RFC 7313 §5
     pub const REFRESH_ERROR: u8 = 7;
