@@ -150,11 +150,20 @@ impl Stage {
 
     /// Waits until the daemon's kernel has octets for the hostile router that it cannot send.
     pub(crate) fn wait_stuck(&self) -> Result<()> {
-        let to = format!("dst {}", self.fabric.host(1).far_end(1).ipv4);
         wait::until_true("the window is closed", BOUND, || {
-            let shown = self.fabric.host(1).namespace.run("ss", ["-Htno", &to])?;
-            Ok(shown.contains("timer:(persist"))
+            Ok(self.sockets()?.contains("timer:(persist"))
         })
+    }
+
+    /// Waits until the daemon's kernel has no connection with the hostile router.
+    pub(crate) fn wait_gone(&self) -> Result<()> {
+        wait::until_true("the connection is gone", BOUND, || Ok(self.sockets()?.is_empty()))
+    }
+
+    /// The daemon's end of the connections with the hostile router.
+    fn sockets(&self) -> Result<String> {
+        let to = format!("dst {}", self.fabric.host(1).far_end(1).ipv4);
+        self.fabric.host(1).namespace.run("ss", ["-Htno", &to])
     }
 
     /// The hostile router listens.

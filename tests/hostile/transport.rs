@@ -17,12 +17,12 @@ use super::message::{KEEPALIVE, OPEN, Open, header, keepalive};
 use super::stage::{Dialer, HOSTILE, Stage, peer};
 
 /// More VIPs than fit through a small window when the session comes up.
-fn with_many(text: &str) -> String {
+fn with_many(text: &str, count: u16) -> String {
     let vip = |number: u16| {
         let [high, low] = number.to_be_bytes();
         format!("\"198.19.{high}.{low}\"")
     };
-    let vips: Vec<String> = (0..2000).map(vip).collect();
+    let vips: Vec<String> = (0..count).map(vip).collect();
     let service = format!(
         "\n[pool.many]\naddresses = [\"198.19.0.0/16\"]\n\n[service.many]\n\
          interface = \"none\"\nvips = [{}]\ncheck.c.tcp = \"127.0.0.1:80\"\n",
@@ -44,46 +44,68 @@ fn is_established(status: &Value) -> bool {
     peer(status, HOSTILE)["established"] == true
 }
 
+/// The web service fails and comes back: how long BIRD's kernel has the route after it failed.
+fn time_withdrawal(stage: &Stage) -> Result<Duration> {
+    let (nginx, routes) = (&stage.fabric.host(1).nginx, &stage.fabric.tor(2).routes);
+    let failed = Instant::now();
+    nginx.set_health("/healthz", false)?;
+    routes.wait_for_count(vip(5)[0], BOUND, 0)?;
+    let took = failed.elapsed();
+    nginx.set_health("/healthz", true)?;
+    routes.wait_for_count(vip(5)[0], BOUND, 1)?;
+    Ok(took)
+}
+
+/// The same with a router that reads nothing: its socket is full, and the writer waits for it.
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn a_router_that_does_not_read_holds_up_no_withdrawal_to_another() -> Result<()> {
-    let stage = Stage::start_with(Dialer::Hostile, |_, text| Ok(with_many(&text)))?;
+    let stage = Stage::start_with(Dialer::Hostile, |_, text| Ok(with_many(&text, 12_000)))?;
+    let free = time_withdrawal(&stage)?;
     let stuck = stop_reading(&stage)?;
     stage.wait_status("the session is up", is_established)?;
     stage.wait_stuck()?;
-    let nginx = &stage.fabric.host(1).nginx;
-    nginx.set_health("/healthz", false)?;
-    stage.fabric.tor(2).routes.wait_for_count(vip(5)[0], BOUND, 0)?;
+    stage.wait_status("octets wait for the writer", |status| {
+        let announced = &peer(status, HOSTILE)["prefixes-announced"];
+        announced.as_u64().is_some_and(|count| count < 12_000)
+    })?;
+    let blocked = time_withdrawal(&stage)?;
+    let times = format!("withdrawn in {free:?}, and in {blocked:?} with a router that is stuck\n");
+    std::io::stderr().write_all(times.as_bytes())?;
     ensure!(is_established(&stage.daemon.status()?), "the other session ended first");
-    nginx.set_health("/healthz", true)?;
-    stage.fabric.tor(2).routes.wait_for_count(vip(5)[0], BOUND, 1)?;
     stuck.reset()?;
     stage.wait_named(0, &["connection lost"])?;
     stage.check()
 }
 
+/// All that is written fits into our send buffer, and what comes from the router every 100 ms keeps
+/// TCP from ever probing the window, and so from giving up by itself.
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
-fn tcp_gives_up_on_a_router_that_does_not_read() -> Result<()> {
+fn a_router_that_speaks_and_does_not_read_is_given_up() -> Result<()> {
     let stage = Stage::start_with(Dialer::Hostile, |_, text| {
-        Ok(with_many(&text).replace("hold-time = \"300s\"", "hold-time = \"9s\""))
+        Ok(with_many(&text, 2000).replace("hold-time = \"300s\"", "hold-time = \"9s\""))
     })?;
-    let stuck = stop_reading(&stage)?;
+    let mut stuck = stop_reading(&stage)?;
     let ended = AtomicBool::new(false);
     thread::scope(|scope| -> Result<()> {
-        // The hold timer is kept satisfied, so that it is TCP that gives up. No more often than
-        // routers do: an ACK every 200 ms keeps the kernel from ever probing the window.
         let mut speaker = stuck.stream.try_clone()?;
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) && speaker.write_all(&keepalive()).is_ok() {
-                thread::sleep(Duration::from_secs(1));
+                thread::sleep(Duration::from_millis(100));
             }
             drop(speaker);
         });
-        let named = stage.wait_named(0, &["connection lost", "timed out"]);
+        let words = ["send hold timer expired: the router does not read", "octets wait for it"];
+        let named = stage.wait_named(0, &words);
         ended.store(true, Ordering::Relaxed);
         named
     })?;
+    // The rest of the routes does not lie in wait for it: it is told at once that we are gone.
+    stage.wait_gone()?;
+    let end = std::io::copy(&mut stuck.stream, &mut std::io::sink());
+    let reset = end.err().map(|error| error.kind());
+    ensure!(reset == Some(std::io::ErrorKind::ConnectionReset), "{reset:?}");
     stage.check()
 }
 
