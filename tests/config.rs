@@ -98,6 +98,27 @@ fn accept_lets_in_what_its_lengths_say() {
     assert!(config.peers.values().all(|peer| peer.accept.is_none()), "nothing by default");
 }
 
+/// RFC 5082 §3: 255 is what is sent, and the hops on the way are what it may have lost.
+#[test]
+fn ttl_security_takes_what_comes_from_as_far_as_the_peer() {
+    let good = fs::read_to_string("tests/config/good/ten-lines.toml").expect("a file");
+    for (keys, ttl, minimum) in [
+        ("ttl-security = false", 1, None),
+        ("ttl-security = true", 255, Some(255)),
+        ("ttl-security = true\nmultihop = 1", 255, Some(255)),
+        ("ttl-security = true\nmultihop = 3", 255, Some(253)),
+        ("ttl-security = true\nmultihop = 254", 255, Some(2)),
+        ("multihop = 3", 3, None),
+    ] {
+        let remote_asn = "remote-asn = 65000";
+        let text = good.replacen(remote_asn, &format!("{remote_asn}\n{keys}"), 1);
+        let config = load_text(&text).unwrap_or_else(|error| panic!("{error}"));
+        let peer = config.peers.values().next().expect("a peer");
+        let transport = &peer.bgp.transport;
+        assert_eq!((transport.ttl, transport.minimum_ttl), (ttl, minimum), "{keys}");
+    }
+}
+
 /// `vipcast.toml(5)` and the file with everything in it are about the same keys.
 #[test]
 fn the_file_with_everything_has_every_key() {

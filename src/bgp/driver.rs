@@ -95,10 +95,15 @@ impl Connections {
 
     /// Runs a connection that the peer opened.
     pub fn adopt(&mut self, peer: PeerName, serial: Serial, stream: TcpStream, config: &Config) {
-        // A socket that refuses an option still works, and an unusable one says so when read.
-        let _ = socket::adopt(&stream, &config.transport, config.user_timeout());
+        let adopted = socket::adopt(&stream, &config.transport, config.user_timeout());
         let (task, orders) = self.task(&peer, serial);
-        self.tasks.spawn(task.run(stream, orders));
+        self.tasks.spawn(async move {
+            match adopted {
+                Ok(()) => task.run(stream, orders).await,
+                // One that would let in what it must not is none.
+                Err(error) => task.tell(Tcp::Closed(Some(sys::describe(&error)))).await,
+            }
+        });
     }
 
     /// Writes octets; [`Tcp::Written`] follows, and must before the next are given.

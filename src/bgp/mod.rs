@@ -45,7 +45,7 @@
 //! * RFC 4271 §9.1 the decision process, equal routes together; §6.7 a bound on their number
 //! * RFC 4486, RFC 9003, RFC 9384 Cease: subcodes, shutdown communication, BFD Down
 //! * RFC 7606 error handling of UPDATEs; RFC 7607 AS 0
-//! * RFC 2385 TCP MD5 signatures
+//! * RFC 2385 TCP MD5 signatures; RFC 5082 GTSM (`ttl-security`)
 //! * RFC 5882 what BFD means to BGP
 //! * RFC 9687 send hold timer, which watches what the router's TCP acknowledges
 //!

@@ -1,4 +1,4 @@
-//! TCP sockets for BGP: source address, TTL, MD5 signatures, and giving up in time.
+//! TCP sockets for BGP: source address, TTL both ways, MD5 signatures, and giving up in time.
 #![expect(clippy::disallowed_methods, reason = "driver: reads passwords")]
 #![expect(clippy::disallowed_types, reason = "driver: makes sockets")]
 
@@ -105,6 +105,14 @@ pub(super) async fn listen(
     if any.is_ipv6() {
         socket.set_only_v6(true).map_err(failed)?;
     }
+    if peers.iter().any(|peer| peer.minimum_ttl.is_some()) {
+        // The answer to a SYN goes out before we know whose it is, and the peer may judge it, too.
+        set_ttl(&socket, any, 255).map_err(failed)?;
+    }
+    // A SYN is judged by what all of them demand, the rest of a connection when it is accepted.
+    if let Some(ttl) = peers.iter().map(|peer| peer.minimum_ttl).min().flatten() {
+        sys::set_minimum_ttl(&socket, any.is_ipv4(), ttl).map_err(failed)?;
+    }
     // The keys must be there before the first SYN.
     let mut unsigned = Vec::new();
     for peer in peers {
@@ -142,18 +150,24 @@ fn configure(
     transport: &Transport,
     user_timeout: Option<Duration>,
 ) -> io::Result<()> {
-    match transport.address {
-        IpAddr::V4(_) => {
-            socket.set_ttl_v4(transport.ttl.into())?;
-            socket.set_tos_v4(CONTROL)?;
-        }
-        IpAddr::V6(_) => {
-            socket.set_unicast_hops_v6(transport.ttl.into())?;
-            socket.set_tclass_v6(CONTROL)?;
-        }
+    let address = transport.address;
+    set_ttl(socket, address, transport.ttl)?;
+    if let Some(ttl) = transport.minimum_ttl {
+        sys::set_minimum_ttl(socket, address.is_ipv4(), ttl)?;
+    }
+    match address {
+        IpAddr::V4(_) => socket.set_tos_v4(CONTROL)?,
+        IpAddr::V6(_) => socket.set_tclass_v6(CONTROL)?,
     }
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(user_timeout)
+}
+
+fn set_ttl(socket: &Socket, family: IpAddr, ttl: u8) -> io::Result<()> {
+    match family {
+        IpAddr::V4(_) => socket.set_ttl_v4(ttl.into()),
+        IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl.into()),
+    }
 }
 
 async fn sign(socket: &Socket, peer: IpAddr, password: &Password) -> Result<(), ConnectError> {

@@ -19,6 +19,8 @@ pub struct Transport {
     pub source_address: Option<IpAddr>,
     /// TTL of what we send: 1 to an external peer, unless it is further away
     pub ttl: u8,
+    /// What comes with a lower TTL is not the peer's (GTSM, RFC 5082)
+    pub minimum_ttl: Option<u8>,
     /// Signs every segment (TCP MD5, RFC 2385)
     pub password: Option<Password>,
 }
@@ -80,8 +82,13 @@ impl Transport {
             Some(_) => "the TCP MD5 password differs from the router's",
             None => "the router demands a TCP MD5 password",
         };
+        let ttl = match self.minimum_ttl {
+            Some(_) => " its packets do not come with TTL 255 as ttl-security demands,",
+            None => "",
+        };
         format!(
-            "no answer from {} port {}: the router is down, TCP is filtered on the way, or {md5}",
+            "no answer from {} port {}: the router is down, TCP is filtered on the way,{ttl} or \
+             {md5}",
             self.address, self.port
         )
     }

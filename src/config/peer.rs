@@ -56,14 +56,16 @@ fn peer(
     profiles: &BTreeMap<String, Profile>,
     others: &mut Peers,
 ) -> Option<Peer> {
-    table.only_false(&["ttl-security", "dual-stack"]);
+    table.only_false(&["dual-stack"]);
     table.later(&["interface", "vrf", "tcp-ao"], LATER);
     let addresses = addresses(&mut table, name, others);
     let asns = asns(&mut table, bgp);
     let (hold_time, keepalive_time) = timers(&mut table);
     let connect_retry_time = connect_retry_time(&mut table);
     let port = table.number("port", PORTS).map_or(BGP_PORT, |port| port.value);
-    let multihop = table.number::<u8>("multihop", 1..=255).map(|ttl| ttl.value);
+    let multihop = table.number::<u8>("multihop", 1..=255);
+    let minimum_ttl = minimum_ttl(&mut table, multihop.as_ref());
+    let multihop = multihop.map(|ttl| ttl.value);
     let password = password(&mut table);
     let passive = table.or("passive", false);
     let next_hops = next_hops(&mut table, name, others);
@@ -90,8 +92,11 @@ fn peer(
         };
         BfdConfig { remote: address, source: source_address, hops, minimum_ttl, session }
     });
-    let ttl = multihop.unwrap_or(if external { 1 } else { 255 });
-    let transport = Transport { address, port, source_address, ttl, password };
+    let ttl = match minimum_ttl {
+        None => multihop.unwrap_or(if external { 1 } else { 255 }),
+        Some(_) => 255, // RFC 5082 §3
+    };
+    let transport = Transport { address, port, source_address, ttl, minimum_ttl, password };
     let session =
         connection::Config { local_asn, remote_asn, hold_time, keepalive_time, role, restart };
     let bgp = peer::Config { transport, session, connect_retry_time, passive };
@@ -111,6 +116,19 @@ fn role(table: &mut Table<'_>, asns: Option<&(Asn, RemoteAsn)>) -> Option<Role> 
         table.problem(Problem::new(&place, message).help("leave it out (RFC 9234 §4)"));
     }
     Some(role)
+}
+
+/// `ttl-security` (RFC 5082 §3): what is sent with 255 arrives with one less for every hop after
+/// the first.
+fn minimum_ttl(table: &mut Table<'_>, multihop: Option<&Located<u8>>) -> Option<u8> {
+    let written = table.optional::<bool>("ttl-security").filter(|written| written.value)?;
+    let hops = multihop.map_or(1, |hops| hops.value);
+    if hops == u8::MAX {
+        let message = "`ttl-security` has no use with multihop = 255";
+        let help = "any TTL would do (RFC 5082 §3): write in multihop how many hops away it is";
+        table.problem(Problem::new(&written.place, message).help(help));
+    }
+    Some(u8::MAX - (hops - 1))
 }
 
 fn asns(table: &mut Table<'_>, bgp: Option<&Bgp>) -> Option<(Asn, RemoteAsn)> {

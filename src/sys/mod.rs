@@ -57,6 +57,25 @@ pub(crate) fn set_tcp_md5(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> io::R
     check(result)
 }
 
+/// Drops every packet of this socket that arrives with a lower TTL or hop limit (RFC 5082).
+///
+/// # Errors
+///
+/// What the kernel says.
+pub(crate) fn set_minimum_ttl(socket: &impl AsFd, is_ipv4: bool, ttl: u8) -> io::Result<()> {
+    let (level, name) = if is_ipv4 {
+        (libc::IPPROTO_IP, libc::IP_MINTTL)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT)
+    };
+    let value = libc::c_int::from(ttl);
+    const SIZE: libc::socklen_t = 4;
+    const _: () = assert!(size_of::<libc::c_int>() == 4);
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the pointer is to a live int of the size that is passed along.
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), SIZE) })
+}
+
 /// How many octets of a TCP socket's output the other end has not acknowledged (SIOCOUTQ, tcp(7)).
 ///
 /// # Errors

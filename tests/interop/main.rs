@@ -9,6 +9,7 @@
 //! | `sessions` | RFC 4271 sessions: passive, collisions, passwords, refusals, and what they are called |
 //! | `capabilities` | what both ends can do: RFC 5492, 7313, 8950, 9234 |
 //! | `learned` | routes that the host learns: ECMP, BFD, crash, others' routes |
+//! | `transport` | TTL security, devices, passwords that change, addresses that come late |
 //! | `lifecycle` | start, reload, stop, crash, permissions |
 //! | `restart` | graceful restart: RFC 4724, RFC 8538 |
 #![expect(
@@ -26,6 +27,7 @@ mod lifecycle;
 mod restart;
 mod routes;
 mod sessions;
+mod transport;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -27,6 +27,7 @@ pub(super) fn config() -> Config {
             port: 179,
             source_address: None,
             ttl: 1,
+            minimum_ttl: None,
             password: None,
         },
         session: connection::Config {

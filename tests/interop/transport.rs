@@ -1,0 +1,86 @@
+//! What TCP does beneath a session: which packets are let in, which way they go, what signs them.
+use anyhow::{Context, Result, ensure};
+use vipcast_lab::configuration::{POOLS, WEB, peers};
+use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig};
+use vipcast_lab::router::Kind;
+use vipcast_lab::wait;
+
+use super::{BOUND, WITH_BFD, pair, pair_with, start, wait_status, with_each};
+
+/// More keys for a peer.
+fn with_keys(text: &str, peer: &str, keys: &str) -> String {
+    text.replace(&format!("[peer.{peer}]"), &format!("[peer.{peer}]\n{keys}"))
+}
+
+/// The web service, with more keys for the first peer.
+fn configuration(fabric: &Fabric, keys: &str) -> String {
+    with_keys(&peers(fabric, 1), "tor1", keys) + POOLS + WEB
+}
+
+/// Packets that the host's kernel dropped for their TTL.
+fn dropped_for_ttl(fabric: &Fabric) -> Result<u64> {
+    let text = fabric.host(1).namespace.run("nstat", ["-asz", "TcpExtTCPMinTTLDrop"])?;
+    let count = text.lines().find_map(|line| line.strip_prefix("TcpExtTCPMinTTLDrop"));
+    let count = count.and_then(|line| line.split_whitespace().next()).context(text.clone())?;
+    count.parse().context(text)
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn routers_with_ttl_security_are_spoken_with_whoever_connects() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        for keys in ["ttl-security = true", "ttl-security = true\npassive = true"] {
+            let mut tor = TorConfig::new(kind);
+            tor.neighbour.ttl_security = true;
+            // Whoever is to connect is the only one that does.
+            tor.neighbour.passive = !keys.contains("passive");
+            let fabric = pair_with(tor)?;
+            let _daemon = start(&fabric, 1, &configuration(&fabric, keys))?;
+            fabric.tor(1).router.wait_established("host1", BOUND).context(keys)?;
+            ensure!(dropped_for_ttl(&fabric)? == 0, "{keys}: packets were dropped");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_that_sends_with_a_lower_ttl_is_not_let_in() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        // Without it, TTL 1 is what a router on the link sends with.
+        let fabric = pair(kind)?;
+        let keys = "ttl-security = true\nconnect-retry-time = \"1s\"";
+        let daemon = start(&fabric, 1, &configuration(&fabric, keys))?;
+        // BIRD answers the SYN with 255 all the same, and only then falls silent.
+        wait_status(&daemon, "the silence is noticed", |status| {
+            let reasons = super::down_reasons(status);
+            reasons.contains("TTL 255 as ttl-security demands") || reasons.contains("nothing heard")
+        })?;
+        ensure!(dropped_for_ttl(&fabric)? > 0, "its packets were not dropped");
+        ensure!(daemon.status()?["peers"][0]["sessions"] == 0, "there was a session");
+        Ok(())
+    })
+}
+
+/// The listener takes the SYN, for the sake of the other peer. What follows is dropped.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn ttl_security_of_one_passive_peer_holds_beside_another_without() -> Result<()> {
+    let mut tor = TorConfig::new(Kind::Bird);
+    tor.neighbour.bfd = None;
+    let fabric = Fabric::start(&FabricConfig { hosts: 1, tors: vec![tor.clone(), tor] })?;
+    let text = with_keys(&peers(&fabric, 1), "tor1", "passive = true\nttl-security = true");
+    let text = with_keys(&text, "tor2", "passive = true") + POOLS + WEB;
+    let daemon = start(&fabric, 1, &text)?;
+    wait::until_true("packets are dropped", BOUND, || Ok(dropped_for_ttl(&fabric)? > 0))?;
+    fabric.tor(2).router.wait_established("host1", BOUND)?;
+    let status = daemon.status()?;
+    ensure!(status["peers"][0]["sessions"] == 0, "{status:#}");
+    // With it, the router comes in.
+    let mut fabric = fabric;
+    let router = &mut fabric.tor_mut(1).router;
+    router.config_mut().neighbours[0].ttl_security = true;
+    router.restart()?;
+    wait_status(&daemon, "the other one is up", |s| s["peers"][0]["established"] == true)?;
+    fabric.tor(1).router.wait_established("host1", BOUND).map(drop)
+}
