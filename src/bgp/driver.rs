@@ -3,14 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "driver: timers and tasks")]
 #![expect(clippy::disallowed_types, reason = "driver: owns the sockets")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::Serial;
 use super::peer::Config;
 use super::socket::{self, Listener};
-use super::transport::{Tcp, Transport};
+use super::transport::{Listening, Tcp, Transport};
 use crate::route::PeerName;
 use crate::sys;
 
@@ -26,6 +26,8 @@ use crate::sys;
 /// would reset the connection and could take the NOTIFICATION back.
 const GOODBYE: Duration = Duration::from_secs(1);
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// Between looks whether the device of a listener is still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the owner is told.
@@ -35,8 +37,8 @@ pub enum Event {
     Tcp(PeerName, Serial, Tcp),
     /// A remote speaker at this address opened a connection to us
     Accepted(IpAddr, TcpStream),
-    /// At any address of this family listening does not work, or (`None`) works for all peers
-    CannotListen(IpAddr, Option<String>),
+    /// Listening there does not work, or (`None`) works for all peers
+    CannotListen(Listening, Option<String>),
 }
 
 /// What a connection's task is to do.
@@ -133,13 +135,13 @@ impl Connections {
         for listener in self.listeners.drain(..) {
             listener.abort();
         }
-        for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
-            let of_family = peers.iter().filter(|peer| peer.address.is_ipv4() == any.is_ipv4());
-            let peers: Vec<_> = of_family.cloned().collect();
-            if !peers.is_empty() {
-                let events = self.events.clone();
-                self.listeners.push(self.tasks.spawn(listen(port, any, peers, events)));
-            }
+        let mut places: BTreeMap<Listening, Vec<Transport>> = BTreeMap::new();
+        for peer in peers {
+            places.entry(Listening::to(peer)).or_default().push(peer.clone());
+        }
+        for (place, peers) in places {
+            let events = self.events.clone();
+            self.listeners.push(self.tasks.spawn(listen(port, place, peers, events)));
         }
     }
 
@@ -170,43 +172,68 @@ impl Connections {
     }
 }
 
-/// Listens in one family, and goes on trying where that does not work.
-async fn listen(port: u16, any: IpAddr, peers: Vec<Transport>, events: mpsc::Sender<Event>) {
+/// Listens for peers of one family and VRF, and goes on trying where that does not work.
+async fn listen(port: u16, place: Listening, peers: Vec<Transport>, events: mpsc::Sender<Event>) {
     let mut told = None;
-    let Listener { listener, unsigned } = loop {
-        match socket::listen(port, any, &peers).await {
-            Ok(listener) => break listener,
-            Err(error) => {
-                let text = Some(error.text);
-                if told != text
-                    && events.send(Event::CannotListen(any, text.clone())).await.is_err()
-                {
+    loop {
+        let trouble = match socket::listen(port, &place, &peers).await {
+            Ok(Listener { listener, unsigned }) => {
+                let troubles: Vec<_> = unsigned.iter().map(|(_, why)| why.as_str()).collect();
+                let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
+                if events.send(Event::CannotListen(place.clone(), trouble)).await.is_err() {
                     return;
                 }
-                told = text;
-                sleep(LISTEN_AGAIN).await;
+                let is_known = |address: IpAddr| {
+                    peers.iter().any(|peer| peer.address == address)
+                        && unsigned.iter().all(|(peer, _)| *peer != address)
+                };
+                tokio::select! {
+                    () = accept(&listener, is_known, &events) => return,
+                    () = lost_device(&listener, place.vrf.is_some()) => {}
+                }
+                told = None;
+                continue;
+            }
+            Err(error) => Some(error.text),
+        };
+        if told != trouble {
+            told.clone_from(&trouble);
+            if events.send(Event::CannotListen(place.clone(), trouble)).await.is_err() {
+                return;
             }
         }
-    };
-    let troubles: Vec<_> = unsigned.iter().map(|(_, why)| why.as_str()).collect();
-    let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
-    if events.send(Event::CannotListen(any, trouble)).await.is_err() {
-        return;
+        sleep(LISTEN_AGAIN).await;
     }
-    loop {
+}
+
+/// Lets in those who may come, while anybody cares.
+async fn accept(
+    listener: &TcpListener,
+    is_known: impl Fn(IpAddr) -> bool,
+    events: &mpsc::Sender<Event>,
+) {
+    while !events.is_closed() {
         match listener.accept().await {
             Ok((stream, remote)) => {
                 let remote = remote.ip().to_canonical();
-                if unsigned.iter().any(|(peer, _)| *peer == remote) {
-                    continue;
-                }
-                if events.send(Event::Accepted(remote, stream)).await.is_err() {
-                    return;
+                // A stranger is not answered.
+                if is_known(remote) {
+                    let _ = events.send(Event::Accepted(remote, stream)).await;
                 }
             }
             // Out of descriptors, for one: the next attempt may fare better.
             Err(_) => sleep(ACCEPT_AGAIN).await,
         }
+    }
+}
+
+/// Waits until the device is gone that a listener is bound to, if it is bound to one.
+async fn lost_device(listener: &TcpListener, is_bound: bool) {
+    while is_bound && !socket::has_lost_device(listener) {
+        sleep(LOOK_AGAIN).await;
+    }
+    if !is_bound {
+        std::future::pending().await
     }
 }
 

@@ -1,4 +1,4 @@
-//! TCP sockets for BGP: source address, TTL both ways, MD5 signatures, and giving up in time.
+//! TCP sockets for BGP: source address, device, TTL both ways, MD5 signatures, and giving up in time.
 #![expect(clippy::disallowed_methods, reason = "driver: reads passwords")]
 #![expect(clippy::disallowed_types, reason = "driver: makes sockets")]
 
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::spawn_blocking;
 
 use super::down::ConnectError;
-use super::transport::{Password, Transport};
+use super::transport::{Listening, Password, Transport};
 use crate::sys;
 
 /// Class selector 6, network control (RFC 2474), shifted into the TOS octet.
@@ -41,6 +41,7 @@ async fn prepare(
 ) -> Result<Socket, ConnectError> {
     let explain = |error: io::Error| transport.explain(&error);
     let socket = new_socket(transport.address).map_err(explain)?;
+    bind_device(&socket, transport.vrf.as_deref())?;
     if let Some(password) = &transport.password {
         sign(&socket, transport.address, password).await?;
     }
@@ -82,12 +83,13 @@ pub(super) struct Listener {
     pub(super) unsigned: Vec<(IpAddr, String)>,
 }
 
-/// Listens on a port at `any` address of a family for peers, some of which may sign.
+/// Listens on a port for peers of one family and VRF, some of which may sign.
 pub(super) async fn listen(
     port: u16,
-    any: IpAddr,
+    Listening { any, vrf }: &Listening,
     peers: &[Transport],
 ) -> Result<Listener, ConnectError> {
+    let any = *any;
     let failed = |error: io::Error| {
         let kind = error.kind();
         let hint = if kind == io::ErrorKind::PermissionDenied {
@@ -101,6 +103,7 @@ pub(super) async fn listen(
         ConnectError { kind, text }
     };
     let socket = new_socket(any).map_err(failed)?;
+    bind_device(&socket, vrf.as_deref())?;
     socket.set_reuse_address(true).map_err(failed)?;
     if any.is_ipv6() {
         socket.set_only_v6(true).map_err(failed)?;
@@ -129,15 +132,35 @@ pub(super) async fn listen(
     Ok(Listener { listener, unsigned })
 }
 
-/// The address from which the kernel would reach `peer`; no packet is sent.
+/// The IPv4 address from which the kernel would reach a peer; no packet is sent.
 #[must_use]
-pub fn local_address_towards(peer: Ipv4Addr) -> Option<Ipv4Addr> {
+pub fn local_address_towards(peer: &Transport) -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((peer, 179)).ok()?;
+    bind_device(&socket2::SockRef::from(&socket), peer.vrf.as_deref()).ok()?;
+    socket.connect((peer.address, peer.port)).ok()?;
     match socket.local_addr().ok()?.ip() {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
     }
+}
+
+/// Sends and receives through this device alone.
+fn bind_device(socket: &Socket, device: Option<&str>) -> Result<(), ConnectError> {
+    let Some(device) = device else { return Ok(()) };
+    socket.bind_device(Some(device.as_bytes())).map_err(|error| {
+        let text = if error.raw_os_error() == Some(libc::ENODEV) {
+            format!("vrf {device} does not exist on this host")
+        } else {
+            format!("cannot use vrf {device}: {}", sys::describe(&error))
+        };
+        ConnectError { kind: error.kind(), text }
+    })
+}
+
+/// Whether the device that a socket is bound to is gone. One that comes back under the same name
+/// is another.
+pub(super) fn has_lost_device(listener: &TcpListener) -> bool {
+    socket2::SockRef::from(listener).device().is_err()
 }
 
 fn new_socket(family: IpAddr) -> io::Result<Socket> {

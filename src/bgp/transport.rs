@@ -1,7 +1,7 @@
 //! Where a peer is and how TCP gets there, as data; and what its errors mean in words.
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,12 +17,35 @@ pub struct Transport {
     pub port: u16,
     /// Our end; the kernel's choice when `None`
     pub source_address: Option<IpAddr>,
+    /// The VRF, or any other interface, through which alone it is reached
+    pub vrf: Option<String>,
     /// TTL of what we send: 1 to an external peer, unless it is further away
     pub ttl: u8,
     /// What comes with a lower TTL is not the peer's (GTSM, RFC 5082)
     pub minimum_ttl: Option<u8>,
     /// Signs every segment (TCP MD5, RFC 2385)
     pub password: Option<Password>,
+}
+
+/// Where peers are listened for, at any address.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Listening {
+    /// The unspecified address of a family
+    pub any: IpAddr,
+    /// Through this VRF alone
+    pub vrf: Option<String>,
+}
+
+impl Listening {
+    /// Where this peer must be listened for.
+    #[must_use]
+    pub fn to(peer: &Transport) -> Self {
+        let any: IpAddr = match peer.address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Self { any, vrf: peer.vrf.clone() }
+    }
 }
 
 /// Where a password is kept; the configuration never holds one.

@@ -9,7 +9,7 @@ use super::bgp::{ASNS, BGP_PORT, PORTS, Profile, usable};
 use super::problem::Problem;
 use super::table::{LATER, Located, Table, untext};
 use super::value::{Text, WrittenRemoteAsn};
-use super::{Bgp, Named, Peer, address, in_order, resolve};
+use super::{Bgp, Named, Peer, address, in_order, name, resolve};
 use crate::bfd::sessions::{Config as BfdConfig, Hops};
 use crate::bgp::connection::{self, RemoteAsn};
 use crate::bgp::peer;
@@ -57,7 +57,7 @@ fn peer(
     others: &mut Peers,
 ) -> Option<Peer> {
     table.only_false(&["dual-stack"]);
-    table.later(&["interface", "vrf", "tcp-ao"], LATER);
+    table.later(&["interface", "tcp-ao"], LATER);
     let addresses = addresses(&mut table, name, others);
     let asns = asns(&mut table, bgp);
     let (hold_time, keepalive_time) = timers(&mut table);
@@ -74,6 +74,7 @@ fn peer(
     let graceful = table.or("graceful-restart", bgp.is_some_and(|bgp| bgp.graceful_restart));
     let restart = bgp.map(|bgp| bgp.restart).filter(|_| graceful);
     let accept = accept(&mut table);
+    let vrf = vrf(&mut table);
     let profile = table.optional::<String>("bfd").and_then(|name| {
         resolve(&table, "bfd", &name, profiles.iter().map(|(name, p)| (name.as_str(), *p)))
     });
@@ -96,7 +97,7 @@ fn peer(
         None => multihop.unwrap_or(if external { 1 } else { 255 }),
         Some(_) => 255, // RFC 5082 §3
     };
-    let transport = Transport { address, port, source_address, ttl, minimum_ttl, password };
+    let transport = Transport { address, port, source_address, vrf, ttl, minimum_ttl, password };
     let session =
         connection::Config { local_asn, remote_asn, hold_time, keepalive_time, role, restart };
     let bgp = peer::Config { transport, session, connect_retry_time, passive };
@@ -226,6 +227,18 @@ fn next_hops(table: &mut Table<'_>, name: &PeerName, others: &mut Peers) -> Next
         others.next_hops.entry(hop).or_insert(located);
     }
     NextHops { ipv4: ipv4.map(|hop| hop.value), ipv6: ipv6.map(|hop| hop.value) }
+}
+
+fn vrf(table: &mut Table<'_>) -> Option<String> {
+    let written = table.optional::<String>("vrf")?;
+    name::interface_problem(&written).into_iter().for_each(|problem| table.problem(problem));
+    if let Some(bfd) = table.has("bfd") {
+        let message = "`bfd` is not yet supported together with `vrf`";
+        let help = "this version cannot do it; leave one of them out";
+        let problem = Problem::new(&bfd, message).also(&written.place, "the other one");
+        table.problem(problem.help(help));
+    }
+    Some(written.value)
 }
 
 /// It is shown in the status, on one line.

@@ -8,7 +8,7 @@ use super::peer::Peers;
 use super::problem::{Place, Problem, listed};
 use super::table::{LATER, Located, Reading, Table, untext};
 use super::value::{Text, WrittenRequire};
-use super::{Named, address, in_order};
+use super::{Named, address, in_order, name};
 use crate::rib::policy::Policy;
 use crate::route::{CheckName, ServiceName, Weight};
 use crate::service::{CheckConfig, Config, Require};
@@ -151,15 +151,8 @@ fn keep_address(table: &mut Table<'_>, interface: Option<&str>) -> bool {
 /// `None` for "none".
 fn interface(table: &mut Table<'_>) -> Option<String> {
     let Some(written) = table.optional::<String>("interface") else { return Some("lo".into()) };
-    let name = written.value;
-    let valid = (1..=15).contains(&name.len())
-        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
-    if !valid {
-        let message = format!("{name:?} is no name for an interface");
-        let help = "at most 15 characters, none of them a slash, a colon or a space";
-        table.problem(Problem::new(&written.place, message).help(help));
-    }
-    (name != "none").then_some(name)
+    name::interface_problem(&written).into_iter().for_each(|problem| table.problem(problem));
+    (written.value != "none").then_some(written.value)
 }
 
 fn check_require(

@@ -227,8 +227,8 @@ impl Owner {
             TcpEvent::Tcp(peer, serial, event) => {
                 self.speaker.handle(Input::Tcp(peer, serial, event), now);
             }
-            TcpEvent::CannotListen(any, trouble) => {
-                self.speaker.handle(Input::CannotListen(any, trouble), now);
+            TcpEvent::CannotListen(place, trouble) => {
+                self.speaker.handle(Input::CannotListen(place, trouble), now);
             }
             TcpEvent::Accepted(remote, stream) => {
                 let Ok(local) = stream.local_addr() else { return };
@@ -262,7 +262,7 @@ impl Owner {
                 }
                 Output::Listen(port, peers) => self.connections.listen(port, &peers),
                 Output::FindRouterId(peers) => {
-                    let ours = peers.into_iter().filter_map(bgp::socket::local_address_towards);
+                    let ours = peers.iter().filter_map(bgp::socket::local_address_towards);
                     self.speaker.handle(Input::RouterId(ours.collect()), now);
                 }
                 Output::Bfd(command) => self.links.bfd.send(command),

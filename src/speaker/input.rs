@@ -1,8 +1,8 @@
 //! Everything that can happen to the daemon.
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use crate::bgp::Serial;
-use crate::bgp::transport::Tcp;
+use crate::bgp::transport::{Listening, Tcp};
 use crate::config::Config;
 use crate::route::PeerName;
 use crate::{bfd, check, netlink};
@@ -12,8 +12,8 @@ use crate::{bfd, check, netlink};
 pub enum Input {
     /// A TCP connection of a peer
     Tcp(PeerName, Serial, Tcp),
-    /// At any address of this family listening for passive peers does not work, or (`None`) does
-    CannotListen(IpAddr, Option<String>),
+    /// Listening there for passive peers does not work, or (`None`) does
+    CannotListen(Listening, Option<String>),
     /// From the BFD thread
     Bfd(bfd::driver::Event),
     /// A probe ended

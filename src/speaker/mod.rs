@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use crate::bgp::transport::Listening;
 use crate::check::driver::{Command as CheckCommand, Generation, Report};
 use crate::check::{CheckId, Outcome};
 use crate::config::Config;
@@ -75,7 +76,7 @@ pub struct Speaker {
     peers: BTreeMap<PeerName, PeerEntry>,
     received: Received,
     /// Why passive peers of a family cannot connect
-    cannot_listen: BTreeMap<IpAddr, String>,
+    cannot_listen: BTreeMap<Listening, String>,
     /// When to look again for outcomes that are too old to go by
     expire_at: Instant,
     /// When End-of-RIB is sent at the latest; `None` once it may be
@@ -159,12 +160,12 @@ impl Speaker {
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
             Input::Tcp(peer, serial, event) => self.handle_tcp(&peer, serial, event, now),
-            Input::CannotListen(any, Some(trouble)) => {
+            Input::CannotListen(place, Some(trouble)) => {
                 self.notice(Notice::new(Level::Error, &trouble));
-                self.cannot_listen.insert(any, trouble);
+                self.cannot_listen.insert(place, trouble);
             }
-            Input::CannotListen(any, None) => {
-                self.cannot_listen.remove(&any);
+            Input::CannotListen(place, None) => {
+                self.cannot_listen.remove(&place);
             }
             Input::Bfd(event) => self.handle_bfd(event, now),
             Input::Probed(report) => self.handle_probed(report, now),

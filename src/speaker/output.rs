@@ -1,6 +1,5 @@
 //! Everything the daemon can ask a driver to do. Octets for peers are not among it: they are pulled
 //! when there is room, see [`Speaker::poll_transmit`](super::Speaker::poll_transmit).
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::notice::Notice;
@@ -23,7 +22,7 @@ pub enum Output {
     /// Listen on this port for these peers, and no others
     Listen(u16, Vec<Transport>),
     /// Find out which address of ours reaches these peers
-    FindRouterId(Vec<Ipv4Addr>),
+    FindRouterId(Vec<Transport>),
     /// For the BFD thread
     Bfd(bfd::driver::Command),
     /// For the checks

@@ -268,12 +268,8 @@ impl Speaker {
     }
 
     pub(super) fn find_router_id(&mut self, now: Instant) {
-        let addresses = self.config.peers.values().map(|peer| peer.bgp.transport.address);
-        let ipv4 = addresses.filter_map(|address| match address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
-        let ipv4: Vec<_> = ipv4.collect();
+        let peers = self.config.peers.values().map(|peer| &peer.bgp.transport);
+        let ipv4: Vec<_> = peers.filter(|peer| peer.address.is_ipv4()).cloned().collect();
         self.find_router_id_at = (!ipv4.is_empty()).then_some(now + FIND_ROUTER_ID);
         if !ipv4.is_empty() {
             self.outputs.push_back(Output::FindRouterId(ipv4));

@@ -5,7 +5,7 @@ use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig};
 use vipcast_lab::router::Kind;
 use vipcast_lab::wait;
 
-use super::{BOUND, WITH_BFD, pair, pair_with, start, wait_status, with_each};
+use super::{BOUND, WITH_BFD, pair, pair_with, start, wait_down_reason, wait_status, with_each};
 
 /// More keys for a peer.
 fn with_keys(text: &str, peer: &str, keys: &str) -> String {
@@ -83,4 +83,88 @@ fn ttl_security_of_one_passive_peer_holds_beside_another_without() -> Result<()>
     router.restart()?;
     wait_status(&daemon, "the other one is up", |s| s["peers"][0]["established"] == true)?;
     fabric.tor(1).router.wait_established("host1", BOUND).map(drop)
+}
+
+/// The name of the host's interface on the cable to the first router.
+fn interface(fabric: &Fabric) -> Result<String> {
+    let to = fabric.host(1).far_end(1).ipv4.to_string();
+    let route = fabric.host(1).namespace.run("ip", ["route", "get", &to])?;
+    let name = route.split_whitespace().skip_while(|word| *word != "dev").nth(1);
+    Ok(name.context("no device")?.to_owned())
+}
+
+/// There is no VRF in every kernel; a session is bound to any other device in the same way.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_session_is_bound_to_its_vrf_whoever_connects() -> Result<()> {
+    for keys in ["", "passive = true\n"] {
+        let mut tor = TorConfig::new(Kind::Bird);
+        tor.neighbour.bfd = None;
+        tor.neighbour.passive = keys.is_empty();
+        let fabric = pair_with(tor)?;
+        let device = interface(&fabric)?;
+        let keys = format!("{keys}vrf = \"{device}\"");
+        let _daemon = start(&fabric, 1, &configuration(&fabric, &keys))?;
+        fabric.tor(1).router.wait_established("host1", BOUND).context(keys)?;
+        let to = format!("dst {}", fabric.host(1).far_end(1).ipv4);
+        let sockets = fabric.host(1).namespace.run("ss", ["-Htn", &to])?;
+        ensure!(sockets.contains(&format!("%{device}")), "not bound: {sockets}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_vrf_that_is_not_there_is_named_and_used_when_it_comes() -> Result<()> {
+    let mut tor = TorConfig::new(Kind::Bird);
+    tor.neighbour.bfd = None;
+    let fabric = Fabric::start(&FabricConfig { hosts: 1, tors: vec![tor.clone(), tor] })?;
+    let dialed = "vrf = \"blue\"\nconnect-retry-time = \"1s\"";
+    let text = with_keys(&peers(&fabric, 1), "tor1", dialed);
+    let text = with_keys(&text, "tor2", "passive = true\nvrf = \"red\"") + POOLS + WEB;
+    let daemon = start(&fabric, 1, &text)?;
+    wait_down_reason(&daemon, &["vrf blue does not exist on this host"])?;
+    let host = &fabric.host(1).namespace;
+    let red_is_missing = |status: &serde_json::Value| {
+        let error = status["listen-error"].as_str().unwrap_or_default();
+        error.contains("vrf red does not exist on this host")
+    };
+    wait_status(&daemon, "the listener's is named too", red_is_missing)?;
+    // It comes, goes, and comes again as another one.
+    for _ in 0..2 {
+        host.ip("link add red type veth peer name red1")?;
+        wait_status(&daemon, "there is a listener", |status| !red_is_missing(status))?;
+        let listening = host.run("ss", ["-Htln", "sport = :179"])?;
+        ensure!(listening.contains("%red"), "{listening}");
+        host.ip("link del red")?;
+        wait_status(&daemon, "the listener has lost its device", red_is_missing)?;
+    }
+    // What comes in elsewhere does not get to that peer.
+    ensure!(daemon.status()?["peers"][1]["sessions"] == 0);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_source_address_that_comes_late_is_named_and_then_used() -> Result<()> {
+    let late = "10.77.0.1";
+    let mut tor = TorConfig::new(Kind::Bird);
+    tor.neighbour.bfd = None;
+    let mut fabric = pair_with(tor)?;
+    let ours = fabric.host(1).end(1).ipv4;
+    fabric.tor(1).namespace.ip(&format!("route add {late} via {ours}"))?;
+    let router = &mut fabric.tor_mut(1).router;
+    let neighbour = &mut router.config_mut().neighbours[0];
+    neighbour.peering = vipcast_lab::router::Peering::Address(late.parse()?);
+    neighbour.multihop = Some(2);
+    neighbour.passive = true;
+    router.restart()?;
+    let keys = format!("source-address = \"{late}\"\nmultihop = 2\nconnect-retry-time = \"1s\"");
+    let daemon = start(&fabric, 1, &configuration(&fabric, &keys))?;
+    wait_down_reason(&daemon, &[&format!("source-address {late} is not on this host")])?;
+    fabric.host(1).namespace.ip(&format!("address add {late}/32 dev lo"))?;
+    wait_status(&daemon, "the session is up", |status| {
+        status["peers"][0]["established"] == true && status["peers"][0]["local-address"] == late
+    })
+    .map(drop)
 }

@@ -26,6 +26,7 @@ pub(super) fn config() -> Config {
             address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254)),
             port: 179,
             source_address: None,
+            vrf: None,
             ttl: 1,
             minimum_ttl: None,
             password: None,
