@@ -242,6 +242,27 @@ fn a_four_octet_as_number_arrives_whole() -> Result<()> {
     })
 }
 
+/// What others call "no-prepend replace-as": the AS number of `[bgp]` is not in the path, also where
+/// it is prepended.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn the_path_has_only_the_as_number_that_we_have_for_this_peer() -> Result<()> {
+    with_each(&ALL, |kind| {
+        for (policy, path) in
+            [(POOLS.to_owned(), vec![65123]), (format!("{POOLS}prepend = 1\n"), vec![65123; 2])]
+        {
+            let fabric = pair_expecting(kind, 65123)?;
+            let text = peers(&fabric, 1)
+                .replace("remote-asn = 65000", "remote-asn = 65000\nlocal-asn = 65123");
+            let _daemon = start(&fabric, 1, &(text + &policy + WEB))?;
+            for prefix in vip(5) {
+                same("path", route(&fabric, prefix)?.as_path, path.clone())?;
+            }
+        }
+        Ok(())
+    })
+}
+
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn an_aggregate_is_announced_in_place_of_its_vips() -> Result<()> {
