@@ -70,6 +70,9 @@ pub enum DownReason {
     /// The configuration of the peer changed in a way that needs a new session
     #[error("configuration changed")]
     ConfigurationChanged,
+    /// The password that signs its segments is another one now
+    #[error("configuration changed: another TCP MD5 password")]
+    PasswordChanged,
     /// The peer is no longer configured
     #[error("no longer configured")]
     Deconfigured,
@@ -104,7 +107,7 @@ impl DownReason {
             Self::TooManyPrefixes(_) => "max-prefixes",
             Self::Shutdown(_) => "shutdown",
             Self::Restarting => "restarting",
-            Self::ConfigurationChanged => "configuration-changed",
+            Self::ConfigurationChanged | Self::PasswordChanged => "configuration-changed",
             Self::Deconfigured => "deconfigured",
             Self::CollisionLost => "collision-lost",
         }
@@ -125,7 +128,7 @@ impl DownReason {
             Self::TooManyPrefixes(_) => Some(Notification::cease(1)), // RFC 4486 §4
             Self::Shutdown(text) => Some(Notification::administrative_shutdown(text)),
             Self::Deconfigured => Some(Notification::cease(3)),
-            Self::ConfigurationChanged => Some(Notification::cease(6)),
+            Self::ConfigurationChanged | Self::PasswordChanged => Some(Notification::cease(6)),
             Self::CollisionLost => Some(Notification::cease(7)),
             Self::ConnectFailed(_)
             | Self::ClosedByPeer { .. }
@@ -167,7 +170,11 @@ impl DownReason {
     pub fn is_planned(&self) -> bool {
         matches!(
             self,
-            Self::Shutdown(_) | Self::Restarting | Self::ConfigurationChanged | Self::Deconfigured
+            Self::Shutdown(_)
+                | Self::Restarting
+                | Self::ConfigurationChanged
+                | Self::PasswordChanged
+                | Self::Deconfigured
         )
     }
 
@@ -188,6 +195,7 @@ impl DownReason {
             | Self::Shutdown(_)
             | Self::Restarting
             | Self::ConfigurationChanged
+            | Self::PasswordChanged
             | Self::Deconfigured
             | Self::CollisionLost => false,
         }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 
 use super::Serial;
 use super::peer::Config;
-use super::socket::{self, Listener};
-use super::transport::{Listening, Tcp, Transport};
+use super::socket::{self, Key, Listener};
+use super::transport::{Listening, Password, Tcp, Transport};
 use crate::route::PeerName;
 use crate::sys;
 
@@ -35,10 +35,27 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub enum Event {
     /// Something happened to the connection of a peer
     Tcp(PeerName, Serial, Tcp),
-    /// A remote speaker at this address opened a connection to us
-    Accepted(IpAddr, TcpStream),
+    /// A remote speaker opened a connection to us
+    Accepted(Accepted),
     /// Listening there does not work, or (`None`) works for all peers
     CannotListen(Listening, Option<String>),
+}
+
+/// A connection that was opened to us.
+#[derive(Debug)]
+pub struct Accepted {
+    /// By whom
+    pub remote: IpAddr,
+    stream: TcpStream,
+    key: Option<Key>,
+}
+
+impl Accepted {
+    /// Our end, unless it is gone by now.
+    #[must_use]
+    pub fn local(&self) -> Option<IpAddr> {
+        Some(self.stream.local_addr().ok()?.ip().to_canonical())
+    }
 }
 
 /// What a connection's task is to do.
@@ -46,6 +63,7 @@ enum Order {
     Write(Vec<u8>),
     SetUserTimeout(Duration),
     CountAcknowledged,
+    ComparePassword(Password),
     Close(Vec<u8>),
 }
 
@@ -76,32 +94,36 @@ impl Connections {
     ) {
         let (task, mut orders) = self.task(&peer, serial);
         self.tasks.spawn(async move {
-            // Any order that comes before the connection is the one to give up.
+            let given_up = async {
+                // The next attempt reads its password anew; any other order is the one to give up.
+                while let Some(Order::ComparePassword(_)) = orders.recv().await {}
+            };
             let connected = tokio::select! {
                 connected = socket::connect(&transport, user_timeout) => connected,
-                _ = orders.recv() => return,
+                () = given_up => return,
             };
-            let connected = connected.and_then(|stream| match stream.local_addr() {
-                Ok(local) => Ok((stream, local.ip())),
+            let connected = connected.and_then(|(stream, key)| match stream.local_addr() {
+                Ok(local) => Ok((stream, key, local.ip())),
                 Err(error) => Err(transport.explain(&error)),
             });
             match connected {
                 Err(error) => task.tell(Tcp::Failed(error)).await,
-                Ok((stream, local)) => {
+                Ok((stream, key, local)) => {
                     task.tell(Tcp::Connected(local)).await;
-                    task.run(stream, orders).await;
+                    task.run(stream, key, orders).await;
                 }
             }
         });
     }
 
     /// Runs a connection that the peer opened.
-    pub fn adopt(&mut self, peer: PeerName, serial: Serial, stream: TcpStream, config: &Config) {
+    pub fn adopt(&mut self, peer: PeerName, serial: Serial, accepted: Accepted, config: &Config) {
+        let Accepted { stream, key, .. } = accepted;
         let adopted = socket::adopt(&stream, &config.transport, config.user_timeout());
         let (task, orders) = self.task(&peer, serial);
         self.tasks.spawn(async move {
             match adopted {
-                Ok(()) => task.run(stream, orders).await,
+                Ok(()) => task.run(stream, key, orders).await,
                 // One that would let in what it must not is none.
                 Err(error) => task.tell(Tcp::Closed(Some(sys::describe(&error)))).await,
             }
@@ -121,6 +143,14 @@ impl Connections {
     /// Finds out how many octets the peer's TCP has taken; [`Tcp::Acknowledged`] follows.
     pub fn count_acknowledged(&self, peer: &PeerName, serial: Serial) {
         self.order(peer, serial, Order::CountAcknowledged);
+    }
+
+    /// Compares what signs the connections of a peer with what its password is now. What differs is
+    /// told ([`Tcp::PasswordChanged`]), and so is that it cannot be read.
+    pub fn compare_password(&self, peer: &PeerName, password: &Password) {
+        for (_, serial) in self.orders.keys().filter(|(name, _)| name == peer) {
+            self.order(peer, *serial, Order::ComparePassword(password.clone()));
+        }
     }
 
     /// Stops connecting, or sends these last octets and closes.
@@ -158,8 +188,9 @@ impl Connections {
         // What is left of connections that failed by themselves goes before the next one comes.
         while self.tasks.try_join_next().is_some() {}
         self.orders.retain(|_, orders| !orders.is_closed());
-        // Room for one of each kind of order; more are never outstanding.
-        let (sender, orders) = mpsc::channel(4);
+        // Room for one of each kind of order; more are never outstanding, except that there may be
+        // many reloads.
+        let (sender, orders) = mpsc::channel(16);
         self.orders.insert((peer.clone(), serial), sender);
         (Task { peer: peer.clone(), serial, events: self.events.clone() }, orders)
     }
@@ -177,18 +208,23 @@ async fn listen(port: u16, place: Listening, peers: Vec<Transport>, events: mpsc
     let mut told = None;
     loop {
         let trouble = match socket::listen(port, &place, &peers).await {
-            Ok(Listener { listener, unsigned }) => {
+            Ok(Listener { listener, keys, unsigned }) => {
                 let troubles: Vec<_> = unsigned.iter().map(|(_, why)| why.as_str()).collect();
                 let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
                 if events.send(Event::CannotListen(place.clone(), trouble)).await.is_err() {
                     return;
                 }
-                let is_known = |address: IpAddr| {
+                // A stranger is not answered.
+                let may_come = |address: IpAddr| {
                     peers.iter().any(|peer| peer.address == address)
                         && unsigned.iter().all(|(peer, _)| *peer != address)
                 };
+                let admit = |remote: IpAddr, stream| {
+                    let key = keys.get(&remote).cloned();
+                    may_come(remote).then_some(Accepted { remote, stream, key })
+                };
                 tokio::select! {
-                    () = accept(&listener, is_known, &events) => return,
+                    () = accept(&listener, admit, &events) => return,
                     () = lost_device(&listener, place.vrf.is_some()) => {}
                 }
                 told = None;
@@ -209,16 +245,14 @@ async fn listen(port: u16, place: Listening, peers: Vec<Transport>, events: mpsc
 /// Lets in those who may come, while anybody cares.
 async fn accept(
     listener: &TcpListener,
-    is_known: impl Fn(IpAddr) -> bool,
+    admit: impl Fn(IpAddr, TcpStream) -> Option<Accepted>,
     events: &mpsc::Sender<Event>,
 ) {
     while !events.is_closed() {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                let remote = remote.ip().to_canonical();
-                // A stranger is not answered.
-                if is_known(remote) {
-                    let _ = events.send(Event::Accepted(remote, stream)).await;
+                if let Some(accepted) = admit(remote.ip().to_canonical(), stream) {
+                    let _ = events.send(Event::Accepted(accepted)).await;
                 }
             }
             // Out of descriptors, for one: the next attempt may fare better.
@@ -238,6 +272,7 @@ async fn lost_device(listener: &TcpListener, is_bound: bool) {
 }
 
 /// One connection's side of the conversation with the owner.
+#[derive(Clone)]
 struct Task {
     peer: PeerName,
     serial: Serial,
@@ -251,9 +286,9 @@ impl Task {
     }
 
     /// Reads and writes until either side is done.
-    async fn run(self, stream: TcpStream, mut orders: mpsc::Receiver<Order>) {
+    async fn run(self, stream: TcpStream, key: Option<Key>, mut orders: mpsc::Receiver<Order>) {
         let (mut reader, half) = stream.into_split();
-        let mut writer = Writer { task: &self, half, taken: 0 };
+        let mut writer = Writer { task: &self, half, taken: 0, key };
         let read = async {
             loop {
                 let mut octets = Vec::with_capacity(4096);
@@ -266,53 +301,15 @@ impl Task {
                 }
             }
         };
-        let write = async {
-            while let Some(order) = orders.recv().await {
-                match order {
-                    Order::SetUserTimeout(limit) => writer.set_user_timeout(limit),
-                    Order::CountAcknowledged => writer.count_acknowledged().await,
-                    Order::Close(last_words) => return Ok(last_words),
-                    Order::Write(octets) => {
-                        if !writer.write(&octets, &mut orders).await? {
-                            return Ok(Vec::new());
-                        }
-                        self.tell(Tcp::Written).await;
-                    }
-                }
-            }
-            io::Result::Ok(Vec::new())
-        };
         // Dropping the reader half-way loses octets nobody wants any more; dropping the writer
         // half-way happens only when the connection is gone.
-        let write = async {
-            match write.await {
-                Ok(last_words) => Ok(last_words),
-                Err(error) => {
-                    // What the peer said before it closed is worth more than this error.
-                    sleep(GOODBYE).await;
-                    Err(Some(sys::describe(&error)))
-                }
-            }
-        };
         let closed = tokio::select! {
-            last_words = write => last_words,
+            last_words = writer.serve(&mut orders) => last_words,
             end = read => Err(end),
         };
         match closed {
             Err(end) => self.tell(Tcp::Closed(end)).await,
-            Ok(last_words) => {
-                let half = &mut writer.half;
-                let goodbye = async {
-                    half.write_all(&last_words).await?;
-                    half.shutdown().await?;
-                    let mut rest = [0; 4096];
-                    while reader.read(&mut rest).await? != 0 {}
-                    io::Result::Ok(())
-                };
-                // However it ends, the connection is closed.
-                let _ = timeout(GOODBYE, goodbye).await;
-                socket::reset_if_unsent(half.as_ref());
-            }
+            Ok(last_words) => writer.say_goodbye(&mut reader, &last_words).await,
         }
     }
 }
@@ -323,9 +320,59 @@ struct Writer<'a> {
     half: OwnedWriteHalf,
     /// Octets that the kernel has taken
     taken: u64,
+    key: Option<Key>,
 }
 
 impl Writer<'_> {
+    /// Carries out orders up to the one to close, and gives the last words, or how the connection
+    /// broke.
+    async fn serve(
+        &mut self,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Result<Vec<u8>, Option<String>> {
+        match self.carry_out(orders).await {
+            Ok(last_words) => Ok(last_words),
+            Err(error) => {
+                // What the peer said before it closed is worth more than this error.
+                sleep(GOODBYE).await;
+                Err(Some(sys::describe(&error)))
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, orders: &mut mpsc::Receiver<Order>) -> io::Result<Vec<u8>> {
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::SetUserTimeout(limit) => self.set_user_timeout(limit),
+                Order::CountAcknowledged => self.count_acknowledged().await,
+                Order::ComparePassword(password) => self.compare_password(password),
+                Order::Close(last_words) => return Ok(last_words),
+                Order::Write(octets) => {
+                    if !self.write(&octets, orders).await? {
+                        return Ok(Vec::new());
+                    }
+                    self.task.tell(Tcp::Written).await;
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Sends the last words and waits for the peer to close in turn. However that ends, the
+    /// connection is closed then.
+    async fn say_goodbye(&mut self, reader: &mut OwnedReadHalf, last_words: &[u8]) {
+        let half = &mut self.half;
+        let goodbye = async {
+            half.write_all(last_words).await?;
+            half.shutdown().await?;
+            let mut rest = [0; 4096];
+            while reader.read(&mut rest).await? != 0 {}
+            io::Result::Ok(())
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
+        socket::reset_if_unsent(half.as_ref());
+    }
+
     /// Writes all octets; whether it could. A peer that does not read must not keep us from
     /// closing.
     async fn write(
@@ -350,6 +397,7 @@ impl Writer<'_> {
                 order = orders.recv() => match order {
                     Some(Order::SetUserTimeout(limit)) => self.set_user_timeout(limit),
                     Some(Order::CountAcknowledged) => self.count_acknowledged().await,
+                    Some(Order::ComparePassword(password)) => self.compare_password(password),
                     Some(Order::Close(_) | Order::Write(_)) | None => return Ok(false),
                 },
             }
@@ -360,6 +408,18 @@ impl Writer<'_> {
     /// Without it the send hold timer alone ends a connection that is stuck.
     fn set_user_timeout(&self, limit: Duration) {
         let _ = socket::set_user_timeout(self.half.as_ref(), limit);
+    }
+
+    /// Reads the password again; nobody waits for that.
+    fn compare_password(&self, password: Password) {
+        let (task, key) = (self.task.clone(), self.key.clone());
+        tokio::spawn(async move {
+            match socket::read_key(&password).await {
+                Ok(now) if Some(&now) == key.as_ref() => {}
+                Ok(_) => task.tell(Tcp::PasswordChanged).await,
+                Err(error) => task.tell(Tcp::PasswordUnreadable(error.text)).await,
+            }
+        });
     }
 
     /// A socket that cannot say so is broken, and says that when it is read.

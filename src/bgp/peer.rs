@@ -228,14 +228,13 @@ impl Peer {
     /// The connection is gone: closed by the peer, or broken for a reason.
     pub fn handle_closed(&mut self, serial: Serial, error: Option<String>, now: Instant) {
         let Some(role) = self.connections.role_of(serial) else { return };
-        if let Some(slot) = self.connections.get_mut(role) {
-            let before_open = slot.connection.session().is_none();
-            slot.connection.close(match error {
-                Some(text) => DownReason::ConnectionLost(text),
-                None => DownReason::ClosedByPeer { before_open },
-            });
-        }
-        self.drain(role, now);
+        let Some(slot) = self.connections.get_mut(role) else { return };
+        let before_open = slot.connection.session().is_none();
+        let reason = match error {
+            Some(text) => DownReason::ConnectionLost(text),
+            None => DownReason::ClosedByPeer { before_open },
+        };
+        self.end(role, reason, now);
     }
 
     /// What [`Self::poll_transmit`] gave is in the socket's hands.
@@ -257,8 +256,14 @@ impl Peer {
         let Some(role) = self.connections.role_of(serial) else { return };
         let Some(slot) = self.connections.get_mut(role) else { return };
         if let Some(Expired { limit, waiting }) = slot.send_hold.handle_acknowledged(total, now) {
-            slot.connection.close(DownReason::SendHoldTimerExpired { limit, waiting });
-            self.drain(role, now);
+            self.end(role, DownReason::SendHoldTimerExpired { limit, waiting }, now);
+        }
+    }
+
+    /// The password that signs this connection is not the configured one any more.
+    pub fn handle_password_changed(&mut self, serial: Serial, now: Instant) {
+        if let Some(role) = self.connections.role_of(serial) {
+            self.end(role, DownReason::PasswordChanged, now);
         }
     }
 
@@ -422,7 +427,7 @@ impl Peer {
     }
 
     fn handle_established(&mut self, role: Role, now: Instant) {
-        self.lose_collision(role.other(), now);
+        self.end(role.other(), DownReason::CollisionLost, now);
         self.stop_dialing();
         self.retry.established(now);
         // From now on an end of the session is no restart of ours.
@@ -459,25 +464,23 @@ impl Peer {
     fn resolve_collision(&mut self, now: Instant) {
         let local_asn = self.config.session.local_asn;
         if let Some(loser) = self.connections.collision_loser(self.opening.router_id, local_asn) {
-            self.lose_collision(loser, now);
+            self.end(loser, DownReason::CollisionLost, now);
         }
-    }
-
-    fn lose_collision(&mut self, role: Role, now: Instant) {
-        if let Some(slot) = self.connections.get_mut(role) {
-            slot.connection.close(DownReason::CollisionLost);
-        }
-        self.drain(role, now);
     }
 
     /// Ends the session; another attempt follows in its time.
     pub fn close_all(&mut self, reason: &DownReason, now: Instant) {
         for role in Role::BOTH {
-            if let Some(slot) = self.connections.get_mut(role) {
-                slot.connection.close(reason.clone());
-            }
-            self.drain(role, now);
+            self.end(role, reason.clone(), now);
         }
+    }
+
+    /// Ends a connection from our side, if there is one.
+    fn end(&mut self, role: Role, reason: DownReason, now: Instant) {
+        if let Some(slot) = self.connections.get_mut(role) {
+            slot.connection.close(reason);
+        }
+        self.drain(role, now);
     }
 
     fn handle_down(&mut self, role: Role, reason: DownReason, now: Instant) {

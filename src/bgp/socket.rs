@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads passwords")]
 #![expect(clippy::disallowed_types, reason = "driver: makes sockets")]
 
+use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -19,6 +21,16 @@ use crate::sys;
 /// Class selector 6, network control (RFC 2474), shifted into the TOS octet.
 const CONTROL: u32 = 0xc0;
 
+/// What signs a connection.
+#[derive(Clone, Eq, PartialEq)]
+pub(super) struct Key(Vec<u8>);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key") // and not what it is
+    }
+}
+
 /// Opens a connection to a peer.
 ///
 /// # Errors
@@ -28,28 +40,29 @@ const CONTROL: u32 = 0xc0;
 pub(super) async fn connect(
     transport: &Transport,
     user_timeout: Option<Duration>,
-) -> Result<TcpStream, ConnectError> {
-    let socket = prepare(transport, user_timeout).await?;
+) -> Result<(TcpStream, Option<Key>), ConnectError> {
+    let (socket, key) = prepare(transport, user_timeout).await?;
     let to = SocketAddr::new(transport.address, transport.port);
     let connected = TcpSocket::from_std_stream(socket.into()).connect(to).await;
-    connected.map_err(|error| transport.explain(&error))
+    connected.map(|stream| (stream, key)).map_err(|error| transport.explain(&error))
 }
 
 async fn prepare(
     transport: &Transport,
     user_timeout: Option<Duration>,
-) -> Result<Socket, ConnectError> {
+) -> Result<(Socket, Option<Key>), ConnectError> {
     let explain = |error: io::Error| transport.explain(&error);
     let socket = new_socket(transport.address).map_err(explain)?;
     bind_device(&socket, transport.vrf.as_deref())?;
-    if let Some(password) = &transport.password {
-        sign(&socket, transport.address, password).await?;
-    }
+    let key = match &transport.password {
+        Some(password) => Some(sign(&socket, transport.address, password).await?),
+        None => None,
+    };
     configure(&socket, transport, user_timeout).map_err(explain)?;
     if let Some(source) = transport.source_address {
         socket.bind(&SocketAddr::new(source, 0).into()).map_err(explain)?;
     }
-    Ok(socket)
+    Ok((socket, key))
 }
 
 /// Sets up a connection that a peer opened to us.
@@ -79,6 +92,8 @@ pub(super) fn reset_if_unsent(stream: &TcpStream) {
 /// A socket that peers connect to.
 pub(super) struct Listener {
     pub(super) listener: TcpListener,
+    /// What signs the connections of which peers
+    pub(super) keys: HashMap<IpAddr, Key>,
     /// Peers whose password cannot be used, and why: they must not come in without it
     pub(super) unsigned: Vec<(IpAddr, String)>,
 }
@@ -117,19 +132,21 @@ pub(super) async fn listen(
         sys::set_minimum_ttl(&socket, any.is_ipv4(), ttl).map_err(failed)?;
     }
     // The keys must be there before the first SYN.
-    let mut unsigned = Vec::new();
+    let (mut keys, mut unsigned) = (HashMap::new(), Vec::new());
     for peer in peers {
-        if let Some(password) = &peer.password
-            && let Err(error) = sign(&socket, peer.address, password).await
-        {
-            let text = format!("{} cannot connect to us: {}", peer.address, error.text);
-            unsigned.push((peer.address, text));
+        let Some(password) = &peer.password else { continue };
+        match sign(&socket, peer.address, password).await {
+            Ok(key) => drop(keys.insert(peer.address, key)),
+            Err(error) => {
+                let text = format!("{} cannot connect to us: {}", peer.address, error.text);
+                unsigned.push((peer.address, text));
+            }
         }
     }
     socket.bind(&SocketAddr::new(any, port).into()).map_err(failed)?;
     socket.listen(16).map_err(failed)?;
     let listener = TcpListener::from_std(socket.into()).map_err(failed)?;
-    Ok(Listener { listener, unsigned })
+    Ok(Listener { listener, keys, unsigned })
 }
 
 /// The IPv4 address from which the kernel would reach a peer; no packet is sent.
@@ -193,16 +210,24 @@ fn set_ttl(socket: &Socket, family: IpAddr, ttl: u8) -> io::Result<()> {
     }
 }
 
-async fn sign(socket: &Socket, peer: IpAddr, password: &Password) -> Result<(), ConnectError> {
-    let failed = |error: io::Error| ConnectError {
-        kind: error.kind(),
-        text: format!("cannot use {password}: {}", sys::describe(&error)),
-    };
+async fn sign(socket: &Socket, peer: IpAddr, password: &Password) -> Result<Key, ConnectError> {
+    let key = read_key(password).await?;
+    sys::set_tcp_md5(socket, peer, &key.0).map_err(|error| unusable(password, &error))?;
+    Ok(key)
+}
+
+fn unusable(password: &Password, error: &io::Error) -> ConnectError {
+    let text = format!("cannot use {password}: {}", sys::describe(error));
+    ConnectError { kind: error.kind(), text }
+}
+
+/// What a password is now.
+pub(super) async fn read_key(password: &Password) -> Result<Key, ConnectError> {
     // A file may be on a file system that does not answer.
     let wanted = password.clone();
-    let key = spawn_blocking(move || read_password(&wanted)).await;
-    let key = key.expect("a panic ends the process").map_err(failed)?;
-    sys::set_tcp_md5(socket, peer, &key).map_err(failed)
+    let read = spawn_blocking(move || read_password(&wanted)).await;
+    let read = read.expect("a panic ends the process");
+    read.map(Key).map_err(|error| unusable(password, &error))
 }
 
 fn read_password(password: &Password) -> io::Result<Vec<u8>> {

@@ -130,6 +130,10 @@ pub enum Tcp {
     Written,
     /// So many octets has the peer's TCP taken since the connection began
     Acknowledged(u64),
+    /// What signs it is not what its password's file or credential says now
+    PasswordChanged,
+    /// What it says now cannot be read, for this reason
+    PasswordUnreadable(String),
     /// It is gone: closed by the peer, or broken for this reason
     Closed(Option<String>),
 }

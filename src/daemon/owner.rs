@@ -230,15 +230,15 @@ impl Owner {
             TcpEvent::CannotListen(place, trouble) => {
                 self.speaker.handle(Input::CannotListen(place, trouble), now);
             }
-            TcpEvent::Accepted(remote, stream) => {
-                let Ok(local) = stream.local_addr() else { return };
-                let local = local.ip().to_canonical();
+            TcpEvent::Accepted(accepted) => {
+                let Some(local) = accepted.local() else { return };
+                let remote = accepted.remote;
                 // A stranger is not answered.
                 let Some((name, serial)) = self.speaker.handle_accepted(remote, local, now) else {
                     return;
                 };
                 let Some(peer) = self.speaker.config().peers.get(&name) else { return };
-                self.connections.adopt(name, serial, stream, &peer.bgp);
+                self.connections.adopt(name, serial, accepted, &peer.bgp);
             }
         }
     }
@@ -259,6 +259,9 @@ impl Owner {
                 }
                 Output::CountAcknowledged(peer, serial) => {
                     self.connections.count_acknowledged(&peer, serial);
+                }
+                Output::ComparePassword(peer, password) => {
+                    self.connections.compare_password(&peer, &password);
                 }
                 Output::Listen(port, peers) => self.connections.listen(port, &peers),
                 Output::FindRouterId(peers) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::notice::Notice;
 use crate::bgp::Serial;
-use crate::bgp::transport::Transport;
+use crate::bgp::transport::{Password, Transport};
 use crate::route::PeerName;
 use crate::{bfd, check, netlink};
 
@@ -19,6 +19,8 @@ pub enum Output {
     SetUserTimeout(PeerName, Serial, Duration),
     /// Report how many octets the peer has acknowledged
     CountAcknowledged(PeerName, Serial),
+    /// Report whether this is not what signs the connections of the peer
+    ComparePassword(PeerName, Password),
     /// Listen on this port for these peers, and no others
     Listen(u16, Vec<Transport>),
     /// Find out which address of ours reaches these peers

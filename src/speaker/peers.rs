@@ -111,6 +111,8 @@ impl Speaker {
             | Tcp::Received(_)
             | Tcp::Written
             | Tcp::Acknowledged(_)
+            | Tcp::PasswordChanged
+            | Tcp::PasswordUnreadable(_)
             | Tcp::Closed(_) => None,
         };
         let Some(entry) = self.peers.get_mut(name) else { return };
@@ -123,6 +125,11 @@ impl Speaker {
             Tcp::Received(octets) => peer.handle_input(serial, &octets, now),
             Tcp::Written => peer.handle_written(serial, now),
             Tcp::Acknowledged(total) => peer.handle_acknowledged(serial, total, now),
+            Tcp::PasswordChanged => peer.handle_password_changed(serial, now),
+            Tcp::PasswordUnreadable(error) => {
+                let text = "the session keeps the password it has";
+                self.notice(Notice::peer(Level::Warn, name, text).because(error));
+            }
             Tcp::Closed(error) => peer.handle_closed(serial, error, now),
         }
     }

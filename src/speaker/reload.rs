@@ -133,6 +133,10 @@ impl Speaker {
         let Some(after) = self.config.peers.get(name) else { return };
         let Some(entry) = self.peers.get_mut(name) else { return };
         entry.peer.set_pace(after.bgp.connect_retry_time, after.bgp.passive, now);
+        if let Some(password) = &after.bgp.transport.password {
+            // It may have changed in its file.
+            self.outputs.push_back(Output::ComparePassword(name.clone(), password.clone()));
+        }
         if before.accept != after.accept {
             self.reconfigure_receiving(name, now);
         }

@@ -168,3 +168,56 @@ fn a_source_address_that_comes_late_is_named_and_then_used() -> Result<()> {
     })
     .map(drop)
 }
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_password_that_changed_is_taken_by_a_reload_and_a_missing_one_is_never_none() -> Result<()> {
+    for keys in ["", "passive = true\n"] {
+        let mut tor = TorConfig::new(Kind::Bird);
+        tor.neighbour.bfd = None;
+        tor.neighbour.password = Some("sesame".into());
+        tor.neighbour.passive = keys.is_empty();
+        let mut fabric = pair_with(tor)?;
+        let file = fabric.host(1).namespace.directory().join("key");
+        std::fs::write(&file, "sesame\n")?;
+        let keys = format!("{keys}password-file = {file:?}\nconnect-retry-time = \"1s\"");
+        let daemon = start(&fabric, 1, &configuration(&fabric, &keys))?;
+        let sessions = |number: u64| {
+            wait_status(&daemon, &format!("session {number} is up"), |status| {
+                let peer = &status["peers"][0];
+                peer["established"] == true && peer["sessions"] == number
+            })
+        };
+        sessions(1)?;
+
+        // Nothing changed, and then it is not there: neither ends the session.
+        daemon.reload()?;
+        std::fs::remove_file(&file)?;
+        daemon.reload()?;
+        let log = || std::fs::read_to_string(daemon.process()?.log()).context("no log");
+        wait::until_true("the log says that it is not there", BOUND, || {
+            Ok(log()?.contains("the session keeps the password it has: cannot use password-file"))
+        })?;
+        sessions(1)?;
+
+        std::fs::write(&file, "mellon\n")?;
+        daemon.reload()?;
+        wait_down_reason(&daemon, &["configuration changed: another TCP MD5 password"])?;
+        let router = &mut fabric.tor_mut(1).router;
+        router.config_mut().neighbours[0].password = Some("mellon".into());
+        router.restart()?;
+        sessions(2)?;
+
+        // The next session does without the file as little as the first would have.
+        std::fs::remove_file(&file)?;
+        daemon.reload()?;
+        fabric.tor_mut(1).router.restart()?;
+        wait_status(&daemon, "no session without a password", |status| {
+            let listen_error = status["listen-error"].as_str().unwrap_or_default();
+            let reasons = super::down_reasons(status) + listen_error;
+            status["peers"][0]["established"] == false
+                && reasons.contains("cannot use password-file")
+        })?;
+    }
+    Ok(())
+}

@@ -1,5 +1,5 @@
 //! A new configuration touches nothing that did not change.
-use crate::world::{Health, World};
+use crate::world::{Health, Reread, World};
 use crate::{BASE, NOTHING, WEB, millis, secs};
 
 const MAIL: &str = "\n[service.mail]\nvips = [\"203.0.113.6\"]\n[service.mail.check.alive]\n\
@@ -135,4 +135,38 @@ fn a_vip_that_moves_between_services_goes_by_its_new_owner() {
     world.reload(&swapped);
     world.run(secs(3));
     assert_eq!(world.routes("tor1"), ["203.0.113.6/32"]);
+}
+
+/// With a password for the first router, whose file the configuration only names.
+fn signed() -> String {
+    BASE.replacen("remote-asn = 65000", "remote-asn = 65000\npassword-file = \"/key\"", 1)
+}
+
+#[test]
+fn a_password_that_changed_in_its_file_needs_a_new_session() {
+    let mut world = World::new(&signed()).boot();
+    world.run(secs(60));
+    world.reload(&signed());
+    world.run(secs(60));
+    assert_eq!(world.status().peers[0].sessions, 1, "the same password changes nothing");
+    world.password = Reread::Changed;
+    world.reload(&signed());
+    let reason = world.status().peers[0].last_down.clone().expect("a reason");
+    assert_eq!(reason.reason, "configuration changed: another TCP MD5 password");
+    assert!(world.log_text().contains("peer tor1: session down: configuration changed"));
+    world.run_until_true(secs(5), |w| w.routes("tor1") == WEB);
+    assert_eq!(world.status().peers[0].sessions, 2);
+    assert_eq!(world.status().peers[1].sessions, 1, "the other one has no password");
+}
+
+#[test]
+fn a_password_that_cannot_be_read_again_does_not_end_a_good_session() {
+    let mut world = World::new(&signed()).boot();
+    world.run(secs(60));
+    world.password = Reread::Unreadable;
+    world.reload(&signed());
+    world.run(secs(60));
+    assert_eq!(world.router("tor1").downs, []);
+    let line = "peer tor1: the session keeps the password it has: no such file";
+    assert!(world.log_text().contains(line), "{}", world.log_text());
 }

@@ -64,6 +64,14 @@ pub(crate) enum Health {
     Stuck,
 }
 
+/// What is found where a password is kept, beside what signs the connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reread {
+    Same,
+    Changed,
+    Unreadable,
+}
+
 /// A router.
 pub(crate) struct Router {
     pub(crate) address: IpAddr,
@@ -123,6 +131,7 @@ pub(crate) struct World {
     pub(crate) route_requests: Vec<RouteRequest>,
     /// Our addresses towards the routers, as far as the kernel knows a way
     pub(crate) reachable: Vec<Ipv4Addr>,
+    pub(crate) password: Reread,
     /// Why the kernel refuses to add addresses
     pub(crate) refuse_addresses: Option<String>,
     /// What was logged
@@ -167,6 +176,7 @@ impl World {
             kernel_routes: BTreeMap::new(),
             route_requests: Vec::new(),
             reachable: vec![HOST],
+            password: Reread::Same,
             refuse_addresses: None,
             log: Vec::new(),
             requests: Vec::new(),
@@ -469,6 +479,18 @@ impl World {
             Output::CountAcknowledged(peer, serial) => {
                 let taken = self.routers.get(&peer).map_or(0, |router| router.taken);
                 self.feed(Input::Tcp(peer, serial, Tcp::Acknowledged(taken)));
+            }
+            Output::ComparePassword(peer, _) => {
+                let connection = self.routers.get(&peer).and_then(|r| r.connection.as_ref());
+                let serial = connection.map(|(serial, _)| *serial);
+                let news = match &self.password {
+                    Reread::Same => None,
+                    Reread::Changed => Some(Tcp::PasswordChanged),
+                    Reread::Unreadable => Some(Tcp::PasswordUnreadable("no such file".into())),
+                };
+                if let (Some(serial), Some(news)) = (serial, news) {
+                    self.feed(Input::Tcp(peer, serial, news));
+                }
             }
             Output::SetUserTimeout(..) | Output::Listen(..) => {}
         }
