@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: timers and tasks")]
 #![expect(clippy::disallowed_types, reason = "driver: owns the sockets")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -25,6 +25,9 @@ use crate::sys;
 /// How long a last NOTIFICATION may take to leave, and the peer to close in turn. Closing at once
 /// would reset the connection and could take the NOTIFICATION back.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// A peer that keeps opening connections that are not wanted takes no more than so many of our
+/// descriptors: for the next one, the first of them is not waited for any longer.
+const GOODBYES: usize = 4;
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// Between looks whether the device of a listener is still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -71,6 +74,8 @@ enum Order {
 #[derive(Debug)]
 pub struct Connections {
     orders: HashMap<(PeerName, Serial), mpsc::Sender<Order>>,
+    /// Those that say goodbye, the first one first; dropping one makes it short
+    leaving: VecDeque<(PeerName, mpsc::Sender<Order>)>,
     tasks: JoinSet<()>,
     listeners: Vec<AbortHandle>,
     events: mpsc::Sender<Event>,
@@ -80,8 +85,8 @@ impl Connections {
     /// None yet; what happens is told to `events`.
     #[must_use]
     pub fn new(events: mpsc::Sender<Event>) -> Self {
-        let (orders, tasks, listeners) = (HashMap::new(), JoinSet::new(), Vec::new());
-        Self { orders, tasks, listeners, events }
+        let (orders, leaving) = (HashMap::new(), VecDeque::new());
+        Self { orders, leaving, tasks: JoinSet::new(), listeners: Vec::new(), events }
     }
 
     /// Connects to a peer.
@@ -155,8 +160,18 @@ impl Connections {
 
     /// Stops connecting, or sends these last octets and closes.
     pub fn close(&mut self, peer: &PeerName, serial: Serial, last_words: Vec<u8>) {
-        self.order(peer, serial, Order::Close(last_words));
-        self.orders.remove(&(peer.clone(), serial));
+        let Some(sender) = self.orders.remove(&(peer.clone(), serial)) else { return };
+        if sender.try_send(Order::Close(last_words)).is_err() {
+            return; // it is gone, or goes when the sender is dropped
+        }
+        self.leaving.retain(|(_, sender)| !sender.is_closed());
+        self.leaving.push_back((peer.clone(), sender));
+        let theirs = |(name, _): &(PeerName, _)| name == peer;
+        if self.leaving.iter().filter(|entry| theirs(entry)).count() > GOODBYES
+            && let Some(first) = self.leaving.iter().position(theirs)
+        {
+            self.leaving.remove(first);
+        }
     }
 
     /// Listens on `port` for these peers, in place of whatever it listened for before. Nothing is
@@ -309,7 +324,15 @@ impl Task {
         };
         match closed {
             Err(end) => self.tell(Tcp::Closed(end)).await,
-            Ok(last_words) => writer.say_goodbye(&mut reader, &last_words).await,
+            Ok(last_words) => {
+                let hurry = async { while orders.recv().await.is_some() {} };
+                tokio::select! {
+                    biased;
+                    () = writer.say_goodbye(&mut reader, &last_words) => {}
+                    () = hurry => {}
+                }
+                socket::reset_if_unsent(writer.half.as_ref());
+            }
         }
     }
 }
@@ -370,7 +393,6 @@ impl Writer<'_> {
             io::Result::Ok(())
         };
         let _ = timeout(GOODBYE, goodbye).await;
-        socket::reset_if_unsent(half.as_ref());
     }
 
     /// Writes all octets; whether it could. A peer that does not read must not keep us from

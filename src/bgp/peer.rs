@@ -203,7 +203,8 @@ impl Peer {
     /// [`Action::Close`] follows if it is not wanted.
     pub fn handle_accepted(&mut self, local: IpAddr, hops: NextHops, now: Instant) -> Serial {
         let serial = self.new_serial();
-        if !self.running || self.connections.established().is_some() {
+        let is_up = self.connections.established().is_some();
+        if !self.running || is_up || !self.retry.admit(now) {
             let rejected = Notification::cease(5); // Connection Rejected (RFC 4486 §4)
             self.actions.push_back(Action::Close(serial, rejected.encode()));
             return serial;

@@ -18,6 +18,11 @@ pub(super) const LONGEST_IDLE: Duration = Duration::from_secs(30);
 /// After a session that had proved itself, the first attempt comes this soon.
 const QUICK: Duration = Duration::from_secs(1);
 
+/// Connections of the peer that are let in as fast as they come, and how much later than the one
+/// before each further one may come: none that it tells us of is lost, and the log stays readable.
+const BURST: u32 = 1000;
+const PACE: Duration = Duration::from_secs(1);
+
 /// The times of one peer's attempts.
 #[derive(Debug)]
 pub(super) struct Retry {
@@ -25,6 +30,8 @@ pub(super) struct Retry {
     timers: Timers,
     /// In a row, without a session that proved itself
     refusals: u32,
+    /// Until when the peer's own attempts so far keep us busy, at one for each [`PACE`]
+    admitted: Option<Instant>,
     random: fastrand::Rng,
 }
 
@@ -32,7 +39,7 @@ impl Retry {
     /// `interval`: `connect-retry-time`.
     pub(super) fn new(interval: Duration, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        Self { interval, timers: Timers::default(), refusals: 0, random }
+        Self { interval, timers: Timers::default(), refusals: 0, admitted: None, random }
     }
 
     pub(super) fn set_interval(&mut self, interval: Duration) {
@@ -69,6 +76,17 @@ impl Retry {
     /// The only connection there was has ended, and no attempt is to follow.
     pub(super) fn rest(&mut self) {
         self.timers = Timers::default();
+    }
+
+    /// Whether a connection that the peer opens is let in. One that goes on opening them for nothing
+    /// is slowed down, as it is with ours (DampPeerOscillations, RFC 4271 §8.1.1).
+    pub(super) fn admit(&mut self, now: Instant) -> bool {
+        let busy = self.admitted.map_or(now, |until| until.max(now));
+        let may_come = busy < now + PACE * BURST;
+        if may_come {
+            self.admitted = Some(busy + PACE);
+        }
+        may_come
     }
 
     /// Takes in the passing of time: whether an attempt is due.

@@ -164,3 +164,31 @@ fn silent_connections_take_nothing_from_anybody() -> Result<()> {
     ensure!(!log.contains("check healthz is down"), "{log}");
     Ok(())
 }
+
+/// The daemon's open files.
+fn descriptors(stage: &Stage) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{}/fd", stage.pid()))?.count())
+}
+
+/// The router has its session, opens one connection after the other, and closes none.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn connections_that_nobody_wants_take_few_descriptors() -> Result<()> {
+    let stage = Stage::start()?;
+    let mut connection = stage.connect_to(State::Established)?;
+    let before = descriptors(&stage)?;
+    let (mut most, mut rejected) = (0, Vec::new());
+    for _ in 0..200 {
+        let mut another = stage.connect()?;
+        let last = another.wait_for_end()?;
+        // The first of those that wait for the router to close is given up for the next one.
+        ensure!(last == Some(vec![6, 5]), "{last:?}");
+        rejected.push(another);
+        most = most.max(descriptors(&stage)?);
+    }
+    ensure!(most <= before + 10, "{before} descriptors grew to {most}");
+    connection.prove_established()?;
+    connection.finish()?;
+    drop(rejected);
+    stage.check()
+}

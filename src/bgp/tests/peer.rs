@@ -144,6 +144,31 @@ mod collision {
     }
 
     #[test]
+    fn a_peer_that_opens_connections_for_nothing_is_let_in_once_a_second_in_the_end() {
+        let mut scene = Scene::started(Config { passive: true, ..config() });
+        let hang_up = |scene: &mut Scene| {
+            let serial = scene.accept();
+            scene.peer.handle_closed(serial, None, scene.now);
+            !scene.actions().contains(&closed(serial, Notification::cease(REJECTED)))
+        };
+        // Far more than a router that is set up and tried out would need.
+        let let_in = (0..3000).filter(|_| hang_up(&mut scene)).count();
+        assert_eq!(let_in, 1000);
+        let mut let_in = 0;
+        for _ in 0..600 {
+            scene.pass(secs(1) / 10);
+            let_in += usize::from(hang_up(&mut scene));
+        }
+        assert_eq!(let_in, 60);
+        assert_eq!(scene.events().len(), 1, "repetitions are not told");
+        // A second later it is let in again, and gets its session.
+        scene.pass(secs(1));
+        let serial = scene.accept();
+        scene.come_up(serial);
+        assert_eq!(scene.peer.state(), State::Established);
+    }
+
+    #[test]
     fn an_attempt_is_given_up_when_the_peers_connection_comes_up() {
         let mut scene = Scene::started(config());
         let dialing = scene.attempt();
