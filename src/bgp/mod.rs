@@ -52,6 +52,7 @@
 //! # Not implemented
 //!
 //! * AS4_PATH of received routes: a two-octet peer's path is read as it stands
+//! * TCP-AO (RFC 5925): of the kernels and routers at hand none could prove it right
 //! * DelayOpen, and MinRouteAdvertisementInterval: a withdrawal is a health signal
 //! * Confederations and route reflection: a host is neither
 pub mod accept;

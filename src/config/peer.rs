@@ -21,6 +21,10 @@ const HOLD_TIME: Duration = Duration::from_secs(90);
 const SHORTEST_KEEPALIVE_TIME: Duration = Duration::from_secs(1);
 const CONNECT_RETRY_TIME: Duration = Duration::from_secs(5);
 
+/// TCP-AO (RFC 5925) has been tried with no router yet, and what signs sessions must not be a guess.
+const NO_TCP_AO: &str = "this version cannot do it: write password-file or password-credential (TCP \
+                         MD5, RFC 2385), and have ttl-security where the router is on the link";
+
 /// What `[peer.*]` say.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
@@ -57,7 +61,8 @@ fn peer(
     others: &mut Peers,
 ) -> Option<Peer> {
     table.only_false(&["dual-stack"]);
-    table.later(&["interface", "tcp-ao"], LATER);
+    table.later(&["interface"], LATER);
+    table.later(&["tcp-ao"], NO_TCP_AO);
     let addresses = addresses(&mut table, name, others);
     let asns = asns(&mut table, bgp);
     let (hold_time, keepalive_time) = timers(&mut table);
