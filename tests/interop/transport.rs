@@ -1,11 +1,11 @@
 //! What TCP does beneath a session: which packets are let in, which way they go, what signs them.
 use anyhow::{Context, Result, ensure};
 use vipcast_lab::configuration::{POOLS, WEB, peers};
-use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig};
+use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, Transport};
 use vipcast_lab::router::Kind;
 use vipcast_lab::wait;
 
-use super::{BOUND, WITH_BFD, pair, pair_with, start, wait_down_reason, wait_status, with_each};
+use super::{BOUND, WITH_BFD, pair_with, start, wait_down_reason, wait_status, with_each};
 
 /// More keys for a peer.
 fn with_keys(text: &str, peer: &str, keys: &str) -> String {
@@ -29,8 +29,14 @@ fn dropped_for_ttl(fabric: &Fabric) -> Result<u64> {
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn routers_with_ttl_security_are_spoken_with_whoever_connects() -> Result<()> {
     with_each(&WITH_BFD, |kind| {
-        for keys in ["ttl-security = true", "ttl-security = true\npassive = true"] {
-            let mut tor = TorConfig::new(kind);
+        let (dialed, passive) = ("ttl-security = true", "ttl-security = true\npassive = true");
+        for (transport, keys) in [
+            (Transport::Ipv4, dialed),
+            (Transport::Ipv4, passive),
+            (Transport::Ipv6, dialed),
+            (Transport::Ipv6, passive),
+        ] {
+            let mut tor = TorConfig { transport, ..TorConfig::new(kind) };
             tor.neighbour.ttl_security = true;
             // Whoever is to connect is the only one that does.
             tor.neighbour.passive = !keys.contains("passive");
@@ -47,17 +53,20 @@ fn routers_with_ttl_security_are_spoken_with_whoever_connects() -> Result<()> {
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn a_router_that_sends_with_a_lower_ttl_is_not_let_in() -> Result<()> {
     with_each(&WITH_BFD, |kind| {
-        // Without it, TTL 1 is what a router on the link sends with.
-        let fabric = pair(kind)?;
-        let keys = "ttl-security = true\nconnect-retry-time = \"1s\"";
-        let daemon = start(&fabric, 1, &configuration(&fabric, keys))?;
-        // BIRD answers the SYN with 255 all the same, and only then falls silent.
-        wait_status(&daemon, "the silence is noticed", |status| {
-            let reasons = super::down_reasons(status);
-            reasons.contains("TTL 255 as ttl-security demands") || reasons.contains("nothing heard")
-        })?;
-        ensure!(dropped_for_ttl(&fabric)? > 0, "its packets were not dropped");
-        ensure!(daemon.status()?["peers"][0]["sessions"] == 0, "there was a session");
+        for transport in [Transport::Ipv4, Transport::Ipv6] {
+            // Without it, TTL 1 is what a router on the link sends with.
+            let fabric = pair_with(TorConfig { transport, ..TorConfig::new(kind) })?;
+            let keys = "ttl-security = true\nconnect-retry-time = \"1s\"";
+            let daemon = start(&fabric, 1, &configuration(&fabric, keys))?;
+            // BIRD answers the SYN with 255 all the same, and only then falls silent.
+            wait_status(&daemon, "the silence is noticed", |status| {
+                let reasons = super::down_reasons(status);
+                reasons.contains("TTL 255 as ttl-security demands")
+                    || reasons.contains("nothing heard")
+            })?;
+            ensure!(dropped_for_ttl(&fabric)? > 0, "its packets were not dropped");
+            ensure!(daemon.status()?["peers"][0]["sessions"] == 0, "there was a session");
+        }
         Ok(())
     })
 }
