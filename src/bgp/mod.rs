@@ -11,6 +11,7 @@
 //! * [`adj_rib_out`]: what a router should have and what it has; UPDATEs are the difference.
 //! * [`accept`], [`adj_rib_in`], [`decision`]: which routes are taken in from a router, what it has
 //!   announced of them, and which of several routes to a prefix are used.
+//! * [`history`]: what became of a peer's sessions and attempts, and what of it was told.
 //! * [`down`]: why a session ended or did not come up, in one type.
 //! * [`transport`]: where a router is, as data; [`socket`] and [`driver`] make TCP of it.
 //!
@@ -62,6 +63,7 @@ pub mod connection;
 pub mod decision;
 pub mod down;
 pub mod driver;
+pub mod history;
 mod negotiation;
 mod pair;
 pub mod peer;

@@ -3,13 +3,14 @@
 //!
 //! A [`Peer`] outlives its connections. It owns at most one that we opened and one that the peer
 //! opened, and the [`AdjRibOut`] that whichever is Established feeds from.
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use super::adj_rib_out::{AdjRibOut, Target};
 use super::connection::{self, Connection, Opening, Session};
 use super::down::{ConnectError, DownReason};
+use super::history::History;
 use super::pair::{Pair, Role, Serial, Slot};
 use super::retry::Retry;
 use super::send_hold::{Expired, SendHold};
@@ -95,17 +96,6 @@ pub enum BfdVerdict {
     Down(String),
 }
 
-/// How often what happened.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counters {
-    /// Sessions that came up
-    pub established: u64,
-    /// Prefixes announced to us
-    pub received_prefixes: u64,
-    /// UPDATEs with a defect that RFC 7606 lets pass
-    pub defective_updates: u64,
-}
-
 /// A configured remote speaker.
 #[derive(Debug)]
 pub struct Peer {
@@ -119,17 +109,7 @@ pub struct Peer {
     retry: Retry,
     rib: AdjRibOut,
     receiving: bool,
-    since: Instant,
-    last_down: Option<(DownReason, Instant)>,
-    last_failure: Option<(DownReason, Instant)>,
-    /// The last failure with a NOTIFICATION: a router that has sent one may hang up on the next
-    /// attempts without a word
-    last_notification: Option<(DownReason, Instant)>,
-    /// The failure that was told last, so that repetitions are not
-    told: Option<DownReason>,
-    /// Of this session: there can be a thousand in one message, and a million messages
-    told_defects: BTreeSet<Defect>,
-    counters: Counters,
+    history: History,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
 }
@@ -154,13 +134,7 @@ impl Peer {
             retry,
             rib: AdjRibOut::default(),
             receiving: false,
-            since: now,
-            last_down: None,
-            last_failure: None,
-            last_notification: None,
-            told: None,
-            told_defects: BTreeSet::new(),
-            counters: Counters::default(),
+            history: History::new(now),
             actions: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -414,11 +388,7 @@ impl Peer {
     }
 
     fn handle_update(&mut self, update: Update) {
-        self.counters.received_prefixes += update.announced.len() as u64;
-        self.counters.defective_updates += u64::from(!update.defects.is_empty());
-        let told = &mut self.told_defects;
-        let new = update.defects.iter().filter(|defect| told.insert((*defect).clone()));
-        let new: Vec<_> = new.cloned().collect();
+        let new = self.history.received(&update);
         if !new.is_empty() {
             self.events.push_back(Event::Defects(new));
         }
@@ -453,12 +423,7 @@ impl Peer {
             self.actions.push_back(action);
         }
         self.rib.start(target, now);
-        self.since = now;
-        self.told = None;
-        self.last_failure = None;
-        self.last_notification = None;
-        self.told_defects.clear();
-        self.counters.established += 1;
+        self.history.established(now);
         self.events.push_back(Event::Established(session));
     }
 
@@ -490,9 +455,7 @@ impl Peer {
         self.actions.push_back(Action::Close(slot.serial, last_words));
         if slot.established {
             self.rib.stop();
-            self.since = now;
-            self.last_down = Some((reason.clone(), now));
-            self.told = Some(reason.clone());
+            self.history.down(&reason, now);
             self.events.push_back(Event::Down(reason.clone()));
         } else if !self.connections.is_empty() {
             return; // one of two, and the other goes on
@@ -510,14 +473,9 @@ impl Peer {
     }
 
     fn note_failure(&mut self, reason: DownReason, now: Instant) {
-        if self.told.as_ref() != Some(&reason) {
-            self.told = Some(reason.clone());
-            self.events.push_back(Event::Failed(reason.clone()));
+        if self.history.failed(&reason, now) {
+            self.events.push_back(Event::Failed(reason));
         }
-        if reason.has_notification() {
-            self.last_notification = Some((reason.clone(), now));
-        }
-        self.last_failure = Some((reason, now));
     }
 
     /// Starts an attempt to connect in place of any that is under way.
@@ -573,12 +531,6 @@ impl Peer {
         }
     }
 
-    /// Since when it is Established, or since when it is not.
-    #[must_use]
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-
     /// The agreed session and our end's address, while Established.
     #[must_use]
     pub fn session(&self) -> Option<(&Session, IpAddr)> {
@@ -587,22 +539,10 @@ impl Peer {
             .and_then(|slot| Some((slot.connection.session()?, slot.local)))
     }
 
-    /// Why the last session ended, and when.
+    /// What became of its sessions and attempts.
     #[must_use]
-    pub fn last_down(&self) -> Option<&(DownReason, Instant)> {
-        self.last_down.as_ref()
-    }
-
-    /// Why the last attempt since then failed, and when.
-    #[must_use]
-    pub fn last_failure(&self) -> Option<&(DownReason, Instant)> {
-        self.last_failure.as_ref()
-    }
-
-    /// The last such failure in which either end said why by NOTIFICATION, and when.
-    #[must_use]
-    pub fn last_notification(&self) -> Option<&(DownReason, Instant)> {
-        self.last_notification.as_ref()
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// When the next attempt to connect comes, if one is planned.
@@ -628,11 +568,5 @@ impl Peer {
         self.connections
             .established()
             .is_none_or(|slot| slot.in_flight.is_none() && !self.rib.has_update())
-    }
-
-    /// How often what happened.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.counters
     }
 }

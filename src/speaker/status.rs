@@ -371,7 +371,8 @@ fn peer_status(
     let peer = &entry.peer;
     let session = peer.session().map(|(session, _)| session);
     let families = session.map(|s| s.families.iter().map(ToString::to_string).collect());
-    let counters = peer.counters();
+    let history = peer.history();
+    let counters = history.counters();
     let down = |(reason, at): &(DownReason, Instant)| Down {
         reason: reason.to_string(),
         kind: reason.label().into(),
@@ -383,16 +384,16 @@ fn peer_status(
         address: config.bgp.transport.address,
         state: format!("{:?}", peer.state()),
         established: peer.state() == State::Established,
-        since: clock.date(peer.since()),
+        since: clock.date(history.since()),
         remote_asn: session.map(|session| session.remote_asn),
         remote_router_id: session.map(|session| session.remote_router_id),
         local_address: peer.session().map(|(_, local)| local),
         families: families.unwrap_or_default(),
         hold_time: session.map(|session| session.hold_time.as_secs()),
         prefixes_announced: peer.rib().sent_count(),
-        last_down: peer.last_down().map(down),
-        last_failure: peer.last_failure().map(down),
-        last_notification: peer.last_notification().map(down),
+        last_down: history.last_down().map(down),
+        last_failure: history.last_failure().map(down),
+        last_notification: history.last_notification().map(down),
         next_attempt: peer.next_attempt().map(|at| clock.date(at)),
         bfd: config.bfd.as_ref().map(|_| BfdStatus {
             up: entry.bfd.up,

@@ -257,7 +257,7 @@ fn routes_arrive_and_a_day_passes_without_another_word_about_it() {
     }
     network.run(secs(24 * 3600));
     network.assert_one_session();
-    assert_eq!(network.peers[1].counters().received_prefixes, 1000);
+    assert_eq!(network.peers[1].history().counters().received_prefixes, 1000);
     let told = network.events[1].len();
     assert_eq!(told, 1, "{:#?}", network.events[1]);
 }

@@ -14,7 +14,8 @@ use super::scene::{
 use crate::bgp::Serial;
 use crate::bgp::connection::{self, Opening, RemoteAsn};
 use crate::bgp::down::DownReason;
-use crate::bgp::peer::{Action, BfdVerdict, Config, Counters, Event, State};
+use crate::bgp::history::Counters;
+use crate::bgp::peer::{Action, BfdVerdict, Config, Event, State};
 use crate::bgp::wire::{Capabilities, Notification, Refresh, Update};
 use crate::route::{Attributes, Family, NextHops};
 
@@ -198,7 +199,7 @@ mod collision {
         let (mut scene, ours, theirs) = both(config());
         scene.hear(ours, &open_of(2));
         scene.hear(theirs, &open_of(2));
-        assert_eq!((scene.events(), scene.peer.last_failure()), (vec![], None));
+        assert_eq!((scene.events(), scene.peer.history().last_failure()), (vec![], None));
         // When the winner fails too, that is one, and the first of its kind.
         scene.actions();
         scene.hear(theirs, &Notification::cease(2).encode());
@@ -266,7 +267,7 @@ mod attempts {
             scene.peer.handle_connect_failed(serial, error, scene.now);
             let at = scene.now;
             told.extend(scene.events());
-            let (reason, when) = scene.peer.last_failure().unwrap();
+            let (reason, when) = scene.peer.history().last_failure().unwrap();
             assert_eq!((reason.to_string(), *when), (failure.to_string(), at));
         }
         let texts = told.iter().map(|event| {
@@ -464,7 +465,7 @@ mod attempts {
             let (mut scene, serial) = Scene::established();
             scene.keep_up(serial, secs(31));
             end(&mut scene, serial);
-            let (_, when) = *scene.peer.last_down().unwrap();
+            let (_, when) = *scene.peer.history().last_down().unwrap();
             let (_, next) = scene.next_attempt();
             assert!(is_jittered(scene.now - when, secs(1)), "{what}");
             // A second failure in a row has to wait.
@@ -1058,24 +1059,24 @@ mod looks {
     #[test]
     fn the_session_and_since_when_can_be_seen() {
         let (mut scene, serial) = Scene::connected(config());
-        assert_eq!((scene.peer.session(), scene.peer.since()), (None, scene.begin));
+        assert_eq!((scene.peer.session(), scene.peer.history().since()), (None, scene.begin));
         scene.pass(secs(3));
         scene.come_up(serial);
         let up = scene.now;
         assert_eq!(scene.peer.session(), Some((&session(), local())));
         scene.keep_up(serial, secs(60));
-        assert_eq!(scene.peer.since(), up);
+        assert_eq!(scene.peer.history().since(), up);
         scene.hear(serial, &Notification::cease(2).encode());
-        assert_eq!((scene.peer.session(), scene.peer.since()), (None, scene.now));
-        assert_eq!(scene.peer.last_down(), Some(&(notified(2), scene.now)));
+        assert_eq!((scene.peer.session(), scene.peer.history().since()), (None, scene.now));
+        assert_eq!(scene.peer.history().last_down(), Some(&(notified(2), scene.now)));
         // Later failures do not change since when it is down, nor why.
         let down: Instant = scene.now;
         scene.actions();
         let (_, next) = scene.next_attempt();
         scene.peer.handle_connect_failed(next, refused(), scene.now);
-        assert_eq!(scene.peer.since(), down);
-        assert_eq!(scene.peer.last_failure().unwrap().1, scene.now);
-        assert_eq!(scene.peer.last_down(), Some(&(notified(2), down)));
+        assert_eq!(scene.peer.history().since(), down);
+        assert_eq!(scene.peer.history().last_failure().unwrap().1, scene.now);
+        assert_eq!(scene.peer.history().last_down(), Some(&(notified(2), down)));
     }
 
     #[test]
@@ -1088,14 +1089,17 @@ mod looks {
         let (_, next) = scene.next_attempt();
         scene.connect(next);
         scene.peer.handle_closed(next, None, scene.now);
-        let (vague, at) = scene.peer.last_failure().cloned().unwrap();
+        let (vague, at) = scene.peer.history().last_failure().cloned().unwrap();
         assert_eq!((vague.label(), at), ("closed-by-peer", scene.now));
-        assert_eq!(scene.peer.last_notification(), Some(&(reason, said_at)));
+        assert_eq!(scene.peer.history().last_notification(), Some(&(reason, said_at)));
         let (_, next) = scene.next_attempt();
         scene.connect(next);
         scene.events();
         scene.come_up(next);
-        assert_eq!((scene.peer.last_notification(), scene.peer.last_failure()), (None, None));
+        assert_eq!(
+            (scene.peer.history().last_notification(), scene.peer.history().last_failure()),
+            (None, None)
+        );
     }
 
     #[test]
@@ -1117,7 +1121,7 @@ mod looks {
         ];
         assert_eq!(told, expected);
         let counters = Counters { established: 1, received_prefixes: 5, defective_updates: 2 };
-        assert_eq!(scene.peer.counters(), counters);
+        assert_eq!(scene.peer.history().counters(), counters);
     }
     #[test]
     fn a_defect_that_repeats_is_counted_each_time_and_told_once_a_session() {
@@ -1136,7 +1140,7 @@ mod looks {
         assert_eq!(told(&mut scene), once);
         scene.hear(serial, &wrong);
         assert_eq!(told(&mut scene), [[""; 0]; 0]);
-        assert_eq!(scene.peer.counters().defective_updates, 3);
+        assert_eq!(scene.peer.history().counters().defective_updates, 3);
 
         scene.hear(serial, &Notification::cease(2).encode());
         scene.actions();
