@@ -14,7 +14,7 @@ use super::down::DownReason;
 use super::negotiation;
 pub use super::negotiation::{Config, Opening, RemoteAsn, Restart, Session};
 use super::timer::{Timer, Timers, jittered};
-use super::wire::{self, Frame, MessageType, Notification, Open, Refresh, Update};
+use super::wire::{self, Agreed, Frame, MessageType, Notification, Open, Refresh, Update};
 use crate::route::Family;
 
 /// The states of RFC 4271 §8.2.2 that a connection can have.
@@ -94,11 +94,9 @@ impl Connection {
         let mut input = std::mem::take(&mut self.partial);
         input.extend(octets);
         let mut consumed = 0;
-        // RFC 8654 §4: who offers to take extended messages must.
-        let longest =
-            if self.opening.capabilities { wire::MAX_EXTENDED_LEN } else { wire::MAX_LEN };
         while self.state != State::Closed {
-            match wire::split(input.get(consumed..).unwrap_or_default(), longest) {
+            let rest = input.get(consumed..).unwrap_or_default();
+            match wire::split(rest, self.agreed()) {
                 Ok(Some((frame, length))) => {
                     self.handle_message(frame, now);
                     consumed += length;
@@ -237,6 +235,17 @@ impl Connection {
         }
     }
 
+    /// What the peer may send by now.
+    fn agreed(&self) -> Agreed {
+        let is_up = self.state == State::Established;
+        let session = self.session.as_ref().filter(|_| is_up);
+        Agreed {
+            // RFC 8654 §4: whoever offers to take them must, also of a peer that does not.
+            extended_message: is_up && self.opening.capabilities,
+            enhanced_route_refresh: session.is_some_and(|s| s.enhanced_route_refresh),
+        }
+    }
+
     fn handle_refresh(&mut self, body: &[u8]) {
         let session = self.session.as_ref();
         let enhanced = session.is_some_and(|session| session.enhanced_route_refresh);
@@ -245,7 +254,7 @@ impl Connection {
             // No route of the peer's is kept that could be stale.
             Ok(Refresh::Beginning(_) | Refresh::End(_) | Refresh::Unknown) => {}
             Err(notification) => {
-                let length = body.len();
+                let length = wire::HEADER_LEN + body.len();
                 self.fault(&format_args!("a ROUTE-REFRESH of {length} octets"), notification);
             }
         }

@@ -3,9 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::bgp::wire::{
-    self, Encoding, MAX_EXTENDED_LEN, MessageType, Notification, Open, Refresh, Update,
-};
+use crate::bgp::wire::{self, Agreed, Encoding, MessageType, Notification, Open, Refresh, Update};
 use crate::route::Family;
 
 pub(super) const OPEN: u8 = 1;
@@ -23,6 +21,9 @@ pub(super) const EXTENDED: u8 = 0x10;
 /// What most sessions agree on: four-octet AS numbers with a peer in another AS.
 pub(super) const EXTERNAL: Encoding = Encoding { four_octet_asn: true, ..TWO_OCTETS };
 pub(super) const INTERNAL: Encoding = Encoding { internal: true, ..EXTERNAL };
+/// What the newest peers may send.
+pub(super) const EVERYTHING: Agreed =
+    Agreed { extended_message: true, enhanced_route_refresh: true };
 /// What the oldest peers agree to.
 pub(super) const TWO_OCTETS: Encoding = Encoding {
     four_octet_asn: false,
@@ -115,9 +116,8 @@ pub(super) enum Message {
 pub(super) fn read(mut stream: &[u8], encoding: Encoding) -> Vec<Message> {
     let mut messages = Vec::new();
     while !stream.is_empty() {
-        let (frame, length) = wire::split(stream, MAX_EXTENDED_LEN)
-            .expect("a valid header")
-            .expect("a whole message");
+        let (frame, length) =
+            wire::split(stream, EVERYTHING).expect("a valid header").expect("a whole message");
         messages.push(match frame.kind {
             MessageType::Open => Message::Open(Open::decode(frame.body).expect("a valid OPEN")),
             MessageType::Update => {

@@ -12,16 +12,15 @@ use proptest::test_runner::TestRunner;
 use proptest::{prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::clock::{secs, start};
-use super::octets::{EXTERNAL, keepalive, open, router_id};
+use super::octets::{EVERYTHING, EXTERNAL, keepalive, open, router_id};
 use super::strategies::{
     any_message, asn, attributes, cases, encoding, family, mutated, next_hop, prefix,
     some_capabilities,
 };
 use crate::bgp::connection::{Config, Connection, Event, Opening, RemoteAsn, State};
 use crate::bgp::wire::{
-    self, Action, Announcement, AsPath, Capabilities, Encoding, MAX_EXTENDED_LEN, MAX_LEN,
-    MessageType, Notification, Open, Origin, PathAttributes, Refresh, Segment, Update, announce,
-    withdraw,
+    self, Action, Announcement, AsPath, Capabilities, Encoding, MessageType, Notification, Open,
+    Origin, PathAttributes, Refresh, Segment, Update, announce, withdraw,
 };
 use crate::route::{Asn, Attributes, Family};
 
@@ -48,7 +47,7 @@ fn as_read(announcement: Announcement<'_>, encoding: Encoding) -> PathAttributes
 /// Reads one message that we wrote.
 fn read(octets: &[u8], encoding: Encoding) -> Update {
     assert!(octets.len() <= encoding.max_len());
-    let (frame, length) = wire::split(octets, MAX_EXTENDED_LEN).unwrap().unwrap();
+    let (frame, length) = wire::split(octets, EVERYTHING).unwrap().unwrap();
     assert_eq!((frame.kind, length), (MessageType::Update, octets.len()));
     Update::decode(frame.body, encoding).unwrap()
 }
@@ -188,7 +187,7 @@ proptest! {
         prop_assert!(downs == 0 || matches!(events.last(), Some(Event::Down(_))));
         let mut kinds = Vec::new();
         let mut rest = &output[..];
-        while let Ok(Some((frame, length))) = wire::split(rest, MAX_EXTENDED_LEN) {
+        while let Ok(Some((frame, length))) = wire::split(rest, EVERYTHING) {
             kinds.push(frame.kind);
             rest = &rest[length..];
         }
@@ -201,7 +200,8 @@ proptest! {
 
 /// Decodes octets as everything, and holds what was read to what every reading must be.
 fn decode_in_every_way(octets: &[u8]) {
-    let _ = wire::split(octets, MAX_LEN).map_err(|error| (error.to_string(), error.notification()));
+    let _ =
+        wire::split(octets, EVERYTHING).map_err(|error| (error.to_string(), error.notification()));
     let _ = Open::decode(octets).map_err(|error| (error.to_string(), error.notification()));
     let _ = [false, true].map(|enhanced| Refresh::decode(octets, enhanced));
     let _ = Notification::decode(octets).map(|notification| notification.to_string());

@@ -57,16 +57,34 @@ impl MessageType {
             .find(|kind| *kind as u8 == octet)
     }
 
-    /// The lengths a message of this type can have, header included (RFC 4271 §6.1, RFC 8654 §4).
-    fn lengths(self, longest: usize) -> std::ops::RangeInclusive<usize> {
+    /// The lengths a message of this type can have, header included (RFC 4271 §6.1, RFC 2918 §3,
+    /// RFC 8654 §4).
+    fn lengths(self, agreed: Agreed) -> std::ops::RangeInclusive<usize> {
+        let longest = agreed.longest();
         match self {
             Self::Open => 29..=MAX_LEN,
             Self::Update => 23..=longest,
             Self::Notification => 21..=longest,
             Self::Keepalive => HEADER_LEN..=HEADER_LEN,
-            // Its own errors are those of RFC 7313 §5.
-            Self::RouteRefresh => HEADER_LEN..=longest,
+            // Its errors are answered with the whole message (RFC 7313 §5).
+            Self::RouteRefresh if agreed.enhanced_route_refresh => HEADER_LEN..=longest,
+            Self::RouteRefresh => 23..=23,
         }
+    }
+}
+
+/// What may come that RFC 4271 does not know.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Agreed {
+    /// Messages of up to 65535 octets, to one who offered to take them (RFC 8654 §4)
+    pub extended_message: bool,
+    /// Refreshes with a beginning and an end (RFC 7313)
+    pub enhanced_route_refresh: bool,
+}
+
+impl Agreed {
+    fn longest(self) -> usize {
+        if self.extended_message { MAX_EXTENDED_LEN } else { MAX_LEN }
     }
 }
 
@@ -115,13 +133,12 @@ impl HeaderError {
 }
 
 /// Takes the first message off `input`: the message and the length it had. `None` asks for more
-/// octets; a header is judged as soon as it is whole, its body need not have come. `longest` is
-/// [`MAX_LEN`], or [`MAX_EXTENDED_LEN`] to one who offered to take such messages.
+/// octets; a header is judged as soon as it is whole, its body need not have come.
 ///
 /// # Errors
 ///
 /// When the header breaks RFC 4271 §6.1.
-pub fn split(input: &[u8], longest: usize) -> Result<Option<(Frame<'_>, usize)>, HeaderError> {
+pub fn split(input: &[u8], agreed: Agreed) -> Result<Option<(Frame<'_>, usize)>, HeaderError> {
     let mut cursor = Cursor::new(input);
     let header = (cursor.array::<16>(), cursor.u16(), cursor.u8());
     let (Some(marker), Some(length), Some(kind_octet)) = header else { return Ok(None) };
@@ -130,11 +147,11 @@ pub fn split(input: &[u8], longest: usize) -> Result<Option<(Frame<'_>, usize)>,
     }
     let total = usize::from(length);
     let bad_length = HeaderError::BadLength { length, kind: kind_octet };
-    if !(HEADER_LEN..=longest).contains(&total) {
+    if !(HEADER_LEN..=agreed.longest()).contains(&total) {
         return Err(bad_length);
     }
     let kind = MessageType::from_octet(kind_octet).ok_or(HeaderError::BadType(kind_octet))?;
-    if !kind.lengths(longest).contains(&total) {
+    if !kind.lengths(agreed).contains(&total) {
         return Err(bad_length);
     }
     Ok(cursor.take(total - HEADER_LEN).map(|body| (Frame { kind, body }, total)))

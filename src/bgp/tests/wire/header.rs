@@ -3,14 +3,16 @@ use crate::bgp::tests::octets::{
     KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, header, keepalive, message,
 };
 use crate::bgp::wire::{
-    self, Frame, HEADER_LEN, HeaderError, MAX_EXTENDED_LEN, MAX_LEN, MessageType, Notification,
-    Refresh, split,
+    self, Agreed, Frame, HEADER_LEN, HeaderError, MAX_EXTENDED_LEN, MAX_LEN, MessageType,
+    Notification, Refresh, split,
 };
 use crate::route::Family;
 
+const EXTENDED_MESSAGES: Agreed = Agreed { extended_message: true, enhanced_route_refresh: false };
+
 /// The answer to a header that is wrong, given nothing but the header.
 fn answer(octets: &[u8]) -> Option<Notification> {
-    split(octets, MAX_LEN).expect_err("a wrong header").notification()
+    split(octets, Agreed::default()).expect_err("a wrong header").notification()
 }
 
 #[test]
@@ -18,7 +20,11 @@ fn a_marker_that_is_not_all_ones_is_not_synchronized_wherever_it_is_wrong() {
     for position in 0..16 {
         let mut octets = keepalive();
         octets[position] = 0xfe;
-        assert_eq!(split(&octets, MAX_LEN), Err(HeaderError::NotSynchronized), "octet {position}");
+        assert_eq!(
+            split(&octets, Agreed::default()),
+            Err(HeaderError::NotSynchronized),
+            "octet {position}"
+        );
         assert_eq!(answer(&octets), Some(Notification::new(1, 1, vec![])));
     }
 }
@@ -29,7 +35,7 @@ fn a_length_that_the_type_cannot_have_is_answered_with_that_length() {
         (OPEN, &[0, 18, 19, 28, 4097, 65535][..]),
         (UPDATE, &[0, 18, 19, 22, 4097, 65535]),
         (KEEPALIVE, &[0, 18, 20, 4096, 4097, 65535]),
-        (ROUTE_REFRESH, &[0, 18, 4097, 65535]),
+        (ROUTE_REFRESH, &[0, 18, 22, 24, 4097]),
         // No type has these, so it does not matter that there is no such type.
         (0, &[0, 18, 4097]),
         (255, &[0, 18, 4097]),
@@ -37,7 +43,7 @@ fn a_length_that_the_type_cannot_have_is_answered_with_that_length() {
         for length in lengths {
             let octets = header(*length, kind);
             let error = HeaderError::BadLength { length: *length, kind };
-            assert_eq!(split(&octets, MAX_LEN), Err(error), "type {kind}");
+            assert_eq!(split(&octets, Agreed::default()), Err(error), "type {kind}");
             let data = length.to_be_bytes().to_vec();
             assert_eq!(answer(&octets), Some(Notification::new(1, 2, data)), "type {kind}");
         }
@@ -55,7 +61,7 @@ fn nothing_answers_a_notification_of_a_wrong_length() {
 fn a_type_that_does_not_exist_is_answered_with_that_type() {
     for kind in (0..=255).filter(|kind| !(1..=5).contains(kind)) {
         let octets = header(19, kind);
-        assert_eq!(split(&octets, MAX_LEN), Err(HeaderError::BadType(kind)));
+        assert_eq!(split(&octets, Agreed::default()), Err(HeaderError::BadType(kind)));
         assert_eq!(answer(&octets), Some(Notification::new(1, 3, vec![kind])));
     }
 }
@@ -67,13 +73,13 @@ fn each_type_has_its_shortest_and_longest_message() {
         (UPDATE, MessageType::Update, 23, MAX_LEN),
         (NOTIFICATION, MessageType::Notification, 21, MAX_LEN),
         (KEEPALIVE, MessageType::Keepalive, 19, 19),
-        (ROUTE_REFRESH, MessageType::RouteRefresh, 19, MAX_LEN),
+        (ROUTE_REFRESH, MessageType::RouteRefresh, 23, 23),
     ] {
         for length in [shortest, longest] {
             let body = vec![7; length - HEADER_LEN];
             let octets = message(kind, &body);
             let frame = Frame { kind: parsed, body: &body };
-            assert_eq!(split(&octets, MAX_LEN), Ok(Some((frame, length))));
+            assert_eq!(split(&octets, Agreed::default()), Ok(Some((frame, length))));
         }
     }
 }
@@ -86,7 +92,7 @@ fn extended_messages_are_taken_where_they_were_offered_to_be() {
         (UPDATE, true),
         (NOTIFICATION, true),
         (KEEPALIVE, false),
-        (ROUTE_REFRESH, true),
+        (ROUTE_REFRESH, false),
     ] {
         for length in [4097, 65535] {
             let octets = header(length, kind);
@@ -94,39 +100,50 @@ fn extended_messages_are_taken_where_they_were_offered_to_be() {
                 true => Ok(None),
                 false => Err(HeaderError::BadLength { length, kind }),
             };
-            assert_eq!(split(&octets, MAX_EXTENDED_LEN), expected, "type {kind}");
+            assert_eq!(split(&octets, EXTENDED_MESSAGES), expected, "type {kind}");
         }
     }
     let octets = message(UPDATE, &[7; MAX_EXTENDED_LEN - HEADER_LEN]);
     let frame = Frame { kind: MessageType::Update, body: &octets[HEADER_LEN..] };
-    assert_eq!(split(&octets, MAX_EXTENDED_LEN), Ok(Some((frame, MAX_EXTENDED_LEN))));
+    assert_eq!(split(&octets, EXTENDED_MESSAGES), Ok(Some((frame, MAX_EXTENDED_LEN))));
+}
+
+#[test]
+fn a_refresh_of_any_length_is_read_whole_where_its_errors_have_an_answer_of_their_own() {
+    let agreed = Agreed { enhanced_route_refresh: true, ..Agreed::default() };
+    for length in 0..10 {
+        let body = vec![0; length];
+        let octets = message(ROUTE_REFRESH, &body);
+        let frame = Frame { kind: MessageType::RouteRefresh, body: &body };
+        assert_eq!(split(&octets, agreed), Ok(Some((frame, octets.len()))));
+    }
 }
 
 #[test]
 fn a_message_that_has_not_come_whole_is_waited_for() {
     let octets = message(UPDATE, &[0; 4]);
     for length in 0..octets.len() {
-        assert_eq!(split(&octets[..length], MAX_LEN), Ok(None), "{length} octets");
+        assert_eq!(split(&octets[..length], Agreed::default()), Ok(None), "{length} octets");
     }
 }
 
 #[test]
 fn a_header_is_judged_before_its_body_has_come() {
     assert_eq!(
-        split(&header(4097, UPDATE), MAX_LEN).map(|_| ()),
+        split(&header(4097, UPDATE), Agreed::default()).map(|_| ()),
         Err(HeaderError::BadLength { length: 4097, kind: UPDATE })
     );
-    assert_eq!(split(&header(200, 6), MAX_LEN).map(|_| ()), Err(HeaderError::BadType(6)));
-    assert_eq!(split(&header(200, UPDATE), MAX_LEN), Ok(None));
+    assert_eq!(split(&header(200, 6), Agreed::default()).map(|_| ()), Err(HeaderError::BadType(6)));
+    assert_eq!(split(&header(200, UPDATE), Agreed::default()), Ok(None));
 }
 
 #[test]
 fn what_follows_a_message_is_left_for_the_next() {
     let octets = [keepalive(), message(UPDATE, &[0; 4])].concat();
     let frame = Frame { kind: MessageType::Keepalive, body: &[] };
-    assert_eq!(split(&octets, MAX_LEN), Ok(Some((frame, 19))));
+    assert_eq!(split(&octets, Agreed::default()), Ok(Some((frame, 19))));
     let frame = Frame { kind: MessageType::Update, body: &[0; 4] };
-    assert_eq!(split(&octets[19..], MAX_LEN), Ok(Some((frame, 23))));
+    assert_eq!(split(&octets[19..], Agreed::default()), Ok(Some((frame, 23))));
 }
 
 #[test]
