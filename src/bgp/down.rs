@@ -159,6 +159,32 @@ impl DownReason {
         matches!(self, Self::Shutdown(_) | Self::Deconfigured | Self::BfdDown(_))
     }
 
+    /// Whether the peer may be restarting, so that its routes are kept if it asked for that: TCP ended
+    /// (RFC 4724 §4.2), or where both ends keep routes over NOTIFICATIONs, it sent one or fell
+    /// silent (RFC 8538 §4).
+    #[must_use]
+    pub fn may_be_restart(&self, over_notifications: bool) -> bool {
+        match self {
+            Self::ClosedByPeer { .. } | Self::ConnectionLost(_) => true,
+            Self::NotificationReceived(notification) => {
+                over_notifications && !notification.is_hard_reset()
+            }
+            Self::HoldTimerExpired(_) => over_notifications,
+            Self::ConnectFailed(_)
+            | Self::ProtocolError { .. }
+            | Self::MalformedNotification
+            | Self::SendHoldTimerExpired { .. }
+            | Self::BfdDown(_)
+            | Self::TooManyPrefixes(_)
+            | Self::Shutdown(_)
+            | Self::Restarting
+            | Self::ConfigurationChanged
+            | Self::PasswordChanged
+            | Self::Deconfigured
+            | Self::CollisionLost => false,
+        }
+    }
+
     /// Whether either end said why by NOTIFICATION.
     #[must_use]
     pub fn has_notification(&self) -> bool {

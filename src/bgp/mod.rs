@@ -41,8 +41,8 @@
 //!   filter was widened
 //! * RFC 8654 extended messages; RFC 8950 IPv4 routes with an IPv6 next hop
 //! * RFC 9234 roles and Only to Customer; draft-walton-bgp-hostname-capability
-//! * RFC 4724 as the restarting speaker, with End-of-RIB once everything is known; RFC 8538 hard
-//!   reset; RFC 9494 long-lived stale routes, offered
+//! * RFC 4724, RFC 8538 graceful restart of either side, with End-of-RIB once everything is known
+//!   and a hard reset at the end; RFC 9494 long-lived stale routes, offered
 //! * RFC 4271 §9.1 the decision process, equal routes together; §6.7 a bound on their number
 //! * RFC 4486, RFC 9003, RFC 9384 Cease: subcodes, shutdown communication, BFD Down
 //! * RFC 7606 error handling of UPDATEs; RFC 7607 AS 0

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::down::DownReason;
 use super::wire::{Capabilities, Encoding, GracefulRestart, Open, OpenError};
 use crate::route::{Asn, Family, Role};
 
@@ -93,6 +94,22 @@ pub struct Session {
 }
 
 impl Session {
+    /// For which families, and for how long, the peer's routes are kept when it restarts; `None`:
+    /// not at all, for this reason.
+    #[must_use]
+    pub fn keeps_routes(&self, reason: &DownReason) -> Option<(Vec<Family>, Duration)> {
+        let restart = self.graceful_restart.as_ref()?;
+        let families: Vec<Family> = restart.families.keys().copied().collect();
+        let keeps = !families.is_empty() && reason.may_be_restart(restart.notification);
+        keeps.then(|| (families, Duration::from_secs(restart.time.into())))
+    }
+
+    /// Families for which the peer forwarded packets all the time while it restarted.
+    pub fn preserved(&self) -> impl Iterator<Item = Family> + '_ {
+        let families = self.graceful_restart.iter().flat_map(|restart| &restart.families);
+        families.filter(|(_, preserved)| **preserved).map(|(family, _)| *family)
+    }
+
     /// Whether the peer keeps our routes over a NOTIFICATION, unless it is a hard reset
     /// (RFC 8538 §2: both must have said so).
     #[must_use]

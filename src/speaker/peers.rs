@@ -315,7 +315,7 @@ impl Speaker {
                     *entry.session_downs.entry(reason.label()).or_default() += 1;
                 }
                 let local = entry.peer.session().map(|(_, local)| local);
-                if let Some(reason) = self.received.handle_event(name, &event, local) {
+                if let Some(reason) = self.received.handle_event(name, &event, local, now) {
                     entry.peer.close_all(&reason, now);
                 }
                 notices.extend(describe(name, event));

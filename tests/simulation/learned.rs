@@ -101,6 +101,88 @@ fn a_session_that_dies_takes_its_next_hop_with_it_and_the_last_one_the_route() {
     assert_eq!(world.learned(), FIRST);
 }
 
+/// RFC 4724 §4.2
+mod routers_restart {
+    use std::time::Duration;
+
+    use vipcast::bgp::connection::Restart;
+
+    use super::*;
+
+    /// The first router asks for its routes to be kept for a minute, and has a second one.
+    fn world() -> World {
+        let mut world = super::world(&with("accept = [\"0.0.0.0/0\", \"10.7.0.0/16\"]"));
+        let restart = Restart { time: secs(60), long_lived: Duration::ZERO };
+        world.router("tor1").restart = Some(restart);
+        world.router("tor1").announce("10.7.0.0/16", "10.0.0.1");
+        let mut world = world.boot();
+        world.run(secs(10));
+        assert_eq!(world.learned(), ALL, "{}", world.log_text());
+        world
+    }
+
+    const ALL: [&str; 2] = [BOTH[0], "10.7.0.0/16 by 10.0.0.1"];
+
+    #[test]
+    fn a_router_that_restarts_keeps_its_routes_until_it_has_said_everything() {
+        let mut world = world();
+        world.router("tor1").mood = Mood::Refuses;
+        world.reset("tor1");
+        world.run(secs(30));
+        assert_eq!(world.learned(), ALL, "{}", world.log_text());
+        // What it does not announce again goes with End-of-RIB.
+        world.router("tor1").withdraw("10.7.0.0/16");
+        world.router("tor1").mood = Mood::Peers;
+        world.run(secs(20));
+        assert_eq!(world.learned(), BOTH, "{}", world.log_text());
+        assert_eq!(world.status().peers[0].sessions, 2);
+    }
+
+    #[test]
+    fn a_router_that_stays_away_keeps_them_for_its_restart_time() {
+        let mut world = world();
+        world.router("tor1").mood = Mood::Refuses;
+        world.reset("tor1");
+        world.run(secs(59));
+        assert_eq!(world.learned(), ALL, "{}", world.log_text());
+        world.run(secs(2));
+        assert_eq!(world.learned(), SECOND, "{}", world.log_text());
+    }
+
+    #[test]
+    fn a_router_that_forgot_how_to_forward_has_its_routes_only_when_it_announces_them() {
+        let mut world = world();
+        world.router("tor1").preserved.clear();
+        world.router("tor1").ends = false;
+        world.router("tor1").withdraw("10.7.0.0/16");
+        world.run(secs(1));
+        world.router("tor1").announce("10.7.0.0/16", "10.0.0.1");
+        world.run(secs(1));
+        world.router("tor1").originates.clear();
+        world.reset("tor1");
+        world.run_until_true(secs(20), |w| w.status().peers[0].sessions == 2);
+        world.run(millis(10));
+        assert_eq!(world.learned(), SECOND, "{}", world.log_text());
+    }
+
+    #[test]
+    fn a_path_that_bfd_finds_dead_is_no_restart() {
+        let mut world = world();
+        world.set_link("tor1", false);
+        world.run(secs(3));
+        assert_eq!(world.learned(), SECOND, "{}", world.log_text());
+    }
+
+    #[test]
+    fn a_router_that_says_goodbye_for_good_is_believed() {
+        let mut world = world();
+        world.router("tor1").mood = Mood::Rejects;
+        world.close("tor1", "night");
+        world.run(secs(1));
+        assert_eq!(world.learned(), SECOND, "{}", world.log_text());
+    }
+}
+
 #[test]
 fn a_path_that_bfd_finds_dead_is_not_used_a_moment_longer() {
     let mut world = learned();

@@ -13,7 +13,9 @@ use vipcast::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
 use vipcast::bfd::session::Event as BfdSessionEvent;
 use vipcast::bfd::sessions::{Config as BfdConfig, Datagram, Hops, Sessions};
 use vipcast::bgp::Serial;
-use vipcast::bgp::connection::{Config as SessionConfig, Connection, Event, Opening, RemoteAsn};
+use vipcast::bgp::connection::{
+    Config as SessionConfig, Connection, Event, Opening, RemoteAsn, Restart,
+};
 use vipcast::bgp::down::{ConnectError, DownReason};
 use vipcast::bgp::transport::Tcp;
 use vipcast::bgp::wire::{self, Announcement, Encoding, PathAttributes};
@@ -99,6 +101,10 @@ pub(crate) struct Router {
     pub(crate) refreshable: bool,
     /// Whether it sends End-of-RIB
     pub(crate) ends: bool,
+    /// What it says about restarts of its own
+    pub(crate) restart: Option<Restart>,
+    /// Families for which it goes on forwarding while it restarts
+    pub(crate) preserved: BTreeSet<Family>,
     /// UPDATEs that have not left yet
     unsent: Vec<u8>,
     /// Octets that a stuck router does not take
@@ -242,6 +248,14 @@ impl World {
             let error = Some("connection reset by peer".into());
             self.feed(Input::Tcp(name.into(), serial, Tcp::Closed(error)));
         }
+    }
+
+    /// A router is shut down.
+    pub(crate) fn close(&mut self, name: &str, text: &str) {
+        if let Some((_, connection)) = &mut self.router(name).connection {
+            connection.close(DownReason::Shutdown(text.into()));
+        }
+        self.settle();
     }
 
     /// A stuck router reads again, first what it had not taken.
@@ -516,7 +530,7 @@ impl World {
             hold_time: Duration::from_secs(90),
             keepalive_time: None,
             role: None,
-            restart: None,
+            restart: router.restart,
         };
         let config = if router.asn == Asn(65100) {
             SessionConfig { remote_asn: RemoteAsn::Internal, ..config }
@@ -527,7 +541,9 @@ impl World {
             IpAddr::V4(address) => address,
             IpAddr::V6(_) => Ipv4Addr::new(10, 9, 9, 9),
         };
-        let mut connection = Connection::new(config, Opening::new(router_id), 3, now);
+        let preserved = router.preserved.clone();
+        let opening = Opening { preserved, ..Opening::new(router_id) };
+        let mut connection = Connection::new(config, opening, 3, now);
         if router.mood == Mood::Rejects {
             connection.close(DownReason::Shutdown("not today".into()));
         }
@@ -749,6 +765,8 @@ impl Router {
             refreshes: Vec::new(),
             refreshable: true,
             ends: true,
+            restart: None,
+            preserved: Family::ALL.into(),
             unsent: Vec::new(),
             unread: None,
             taken: 0,

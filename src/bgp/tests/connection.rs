@@ -715,6 +715,44 @@ fn an_end_for_good_is_a_hard_reset_where_the_peer_would_keep_our_routes() {
     assert_eq!(outcome(&mut connection).sent, []);
 }
 
+/// RFC 4724 §4.2, RFC 8538 §4
+#[test]
+fn routes_are_kept_for_a_peer_that_asks_for_it_and_may_be_restarting() {
+    let of_four = |flags| [64, 6, flags, 120, 0, 1, 1, 0];
+    let (plain, over_notifications, nothing) = (of_four(0), of_four(0x40), [64, 2, 0x40, 120]);
+    let received = DownReason::NotificationReceived;
+    let reasons = [
+        (DownReason::ClosedByPeer { before_open: false }, true, true),
+        (DownReason::ConnectionLost("reset".into()), true, true),
+        (DownReason::HoldTimerExpired(secs(90)), false, true),
+        (received(Notification::administrative_shutdown("night")), false, true),
+        (received(Notification::cease(2).hard_reset()), false, false),
+        (DownReason::BfdDown("gone".into()), false, false),
+        (DownReason::TooManyPrefixes(1), false, false),
+        (DownReason::Shutdown("night".into()), false, false),
+        (DownReason::MalformedNotification, false, false),
+    ];
+    let session = |config, capability: &[u8]| {
+        negotiated(config, &open_with(64500, capability)).expect("a session")
+    };
+    let kept = Some((vec![Family::Ipv4Unicast], secs(120)));
+    for (reason, by_plain, by_more) in reasons {
+        let plainly = session(keeping(), &plain).keeps_routes(&reason);
+        assert_eq!(plainly, kept.clone().filter(|_| by_plain), "{reason:?}");
+        let more = session(keeping(), &over_notifications).keeps_routes(&reason);
+        assert_eq!(more, kept.clone().filter(|_| by_more), "{reason:?}");
+        // A peer that only helps others has nothing to be kept; we need not want to help.
+        assert_eq!(session(keeping(), &nothing).keeps_routes(&reason), None);
+        assert_eq!(session(keeping(), &[]).keeps_routes(&reason), None);
+        assert_eq!(session(config(), &over_notifications).keeps_routes(&reason), None);
+    }
+    let preserved =
+        |capability: &[u8]| session(keeping(), capability).preserved().collect::<Vec<_>>();
+    assert_eq!(preserved(&plain), []);
+    let both = [64, 10, 0, 120, 0, 1, 1, 0, 0, 2, 1, 0x80];
+    assert_eq!(preserved(&both), [Family::Ipv6Unicast]);
+}
+
 #[test]
 fn what_was_agreed_can_be_seen_whole() {
     let expected = Session {

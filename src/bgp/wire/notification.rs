@@ -151,10 +151,15 @@ impl Notification {
         Self::new(Self::CEASE, HARD_RESET, data)
     }
 
+    /// Whether routes are to be forgotten that would be kept over any other NOTIFICATION.
+    #[must_use]
+    pub fn is_hard_reset(&self) -> bool {
+        (self.code, self.subcode) == (Self::CEASE, HARD_RESET)
+    }
+
     /// What a hard reset is for.
     fn inside(&self) -> Option<Self> {
-        let is_hard = (self.code, self.subcode) == (Self::CEASE, HARD_RESET);
-        Self::decode(&self.data).filter(|_| is_hard)
+        Self::decode(&self.data).filter(|_| self.is_hard_reset())
     }
 
     /// A Cease without data.

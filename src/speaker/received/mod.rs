@@ -55,6 +55,10 @@ struct Teacher {
     local_asn: Asn,
     /// Our end of the session, or of the last one
     local: Option<IpAddr>,
+    /// The session, or the last one
+    session: Option<Session>,
+    /// The last one ended as it does when the peer restarts
+    restarting: bool,
     /// Why routes are not used
     unused: BTreeMap<IpNet, Unused>,
     /// Of which reasons the log has an example from this session
@@ -117,7 +121,16 @@ impl Received {
         } else {
             let rib = AdjRibIn::new(accept.clone());
             let (unused, told) = (BTreeMap::new(), BTreeSet::new());
-            let peer = Teacher { rib, address, local_asn, local: None, unused, told };
+            let peer = Teacher {
+                rib,
+                address,
+                local_asn,
+                local: None,
+                session: None,
+                restarting: false,
+                unused,
+                told,
+            };
             self.peers.insert(name.clone(), peer);
         }
         self.note_changes(name);
@@ -140,7 +153,13 @@ impl Received {
     fn start(&mut self, name: &PeerName, session: &Session, local: IpAddr) {
         let Some(peer) = self.peers.get_mut(name) else { return };
         peer.local = Some(local);
+        peer.session = Some(session.clone());
         peer.told.clear();
+        // RFC 4724 §4.2: where the peer did not go on forwarding, nothing is worth waiting for.
+        let preserved: BTreeSet<Family> = session.preserved().collect();
+        let lost = |family: &Family| peer.restarting && !preserved.contains(family);
+        Family::ALL.into_iter().filter(lost).for_each(|family| peer.rib.sweep(family));
+        peer.restarting = false;
         peer.rib.start(Source {
             local_asn: peer.local_asn,
             internal: session.encoding.internal,
@@ -158,12 +177,21 @@ impl Received {
         name: &PeerName,
         event: &Event,
         local: Option<IpAddr>,
+        now: Instant,
     ) -> Option<DownReason> {
         let peer = self.peers.get_mut(name)?;
         let mut result = Ok(());
         match event {
             Event::Established(session) => self.start(name, session, local?),
-            Event::Down(_) => peer.rib.stop(),
+            Event::Down(reason) => {
+                let session = peer.session.as_ref();
+                let kept = session.and_then(|session| session.keeps_routes(reason));
+                peer.restarting = kept.is_some();
+                match kept {
+                    Some((families, time)) => peer.rib.mark_stale(&families, now + time),
+                    None => peer.rib.stop(),
+                }
+            }
             Event::Received(update) => result = peer.rib.handle_update(update),
             Event::Failed(_) | Event::Defects(_) | Event::Sent(_) => {}
         }
