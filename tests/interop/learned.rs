@@ -56,8 +56,12 @@ fn routes(fabric: &Fabric) -> Result<Vec<String>> {
         for route in shown.as_array().context("routes")? {
             let several = route["nexthops"].as_array().cloned();
             let next_hops = several.unwrap_or_else(|| vec![route.clone()]);
-            let mut by: Vec<_> =
-                next_hops.iter().map(|hop| hop["gateway"].as_str().unwrap_or_default()).collect();
+            // For IPv4 by way of an IPv6 address (RFC 8950) it is called "via".
+            let gateway = |hop: &Value| {
+                let address = hop["gateway"].as_str().or(hop["via"]["host"].as_str());
+                address.unwrap_or_default().to_owned()
+            };
+            let mut by: Vec<String> = next_hops.iter().map(gateway).collect();
             by.sort_unstable();
             let table = route["table"].as_str().map(|table| format!(" in {table}"));
             let destination = route["dst"].as_str().context("a destination")?;
@@ -134,7 +138,10 @@ fn routers_teach_both_families_over_a_session_of_either() -> Result<()> {
             let mut fabric = pair_with(TorConfig { transport, ..TorConfig::new(kind) })?;
             announce(&mut fabric, &DEFAULTS)?;
             let _daemon = start(&fabric, 1, &with(&fabric, ACCEPT))?;
-            wait_routes(&fabric, &FIRST).with_context(|| format!("{transport:?}"))
+            let [ipv4, ipv6] = FIRST;
+            // RFC 8950: where the session is IPv6, the router has no other next hop to name.
+            let ipv4 = if transport == Transport::Ipv6 { ipv6 } else { ipv4 };
+            wait_routes(&fabric, &[ipv4, ipv6]).with_context(|| format!("{transport:?}"))
         })?;
     }
     Ok(())

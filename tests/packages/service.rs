@@ -73,10 +73,7 @@ fn a_stop_withdraws_the_route_and_is_a_success() -> Result<()> {
 fn a_killed_daemon_is_started_again_and_adopts_its_vip() -> Result<()> {
     let machine = Machine::announcing()?;
     machine.run("systemd-run --unit=watch ip -o monitor address")?;
-    kill(&machine, "KILL")?;
-    machine.wait_property("NRestarts", |count| count != "0")?;
-    machine.wait_routes(5, 1)?;
-    machine.wait_property("ActiveState", |state| state == "active")?;
+    kill_and_wait(&machine, "KILL")?;
     let seen = || machine.run("journalctl --output=cat -u watch");
     ensure!(!seen()?.contains("203.0.113.5"), "the address went, or came anew: {}", seen()?);
     // It is its own again, so it goes with it.
@@ -95,21 +92,26 @@ fn a_daemon_that_hangs_is_killed_by_the_watchdog_and_started_again() -> Result<(
     machine.write("/etc/systemd/system/vipcast.service.d/short.conf", drop_in)?;
     machine.run("systemctl daemon-reload && systemctl restart vipcast")?;
     machine.wait_routes(5, 1)?;
-    kill(&machine, "STOP")?;
-    machine.wait_property("NRestarts", |count| count != "0")?;
+    kill_and_wait(&machine, "STOP")?;
     let log = machine.run("journalctl -u vipcast")?;
     ensure!(log.contains("Failed with result 'watchdog'"), "{log}");
-    machine.wait_property("ActiveState", |state| state == "active")?;
-    machine.wait_routes(5, 1)
+    Ok(())
 }
 
-/// Sends a signal to the daemon's main process, and waits until the router has lost the route by it,
-/// be it for a moment.
-fn kill(machine: &Machine, signal: &str) -> Result<()> {
+/// Sends a signal to the daemon's main process, and waits until systemd has started another one that
+/// announces. The router has kept the route meanwhile (RFC 4724).
+fn kill_and_wait(machine: &Machine, signal: &str) -> Result<()> {
     let process = machine.property("MainPID")?;
     let before = Instant::now();
     machine.run(&format!("kill -{signal} {process}"))?;
-    wait::until_true("the route is lost", BOUND, || Ok(machine.has_lost_route(5, before)))
+    machine.wait_property("NRestarts", |count| count != "0")?;
+    machine.wait_property("ActiveState", |state| state == "active")?;
+    wait::until_true("it is announced again", BOUND, || {
+        Ok(machine.run("vipcast status || true")?.contains("announced to 1 of 1 peer"))
+    })?;
+    machine.wait_routes(5, 1)?;
+    ensure!(!machine.has_lost_route(5, before), "the router did not keep the route");
+    Ok(())
 }
 
 #[test]

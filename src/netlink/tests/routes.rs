@@ -422,7 +422,7 @@ mod model {
             let mut news = self.reports.iter().chain(&self.channel);
             !self.requests.iter().any(about)
                 && self.answer.is_none()
-                && !news.any(|event| matches!(event, Event::Route(_)))
+                && !news.any(|event| matches!(event, Event::Route(_) | Event::Link(_)))
         }
 
         fn is_idle(&self) -> bool {
