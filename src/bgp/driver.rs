@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -303,12 +304,14 @@ impl Task {
     /// Reads and writes until either side is done.
     async fn run(self, stream: TcpStream, key: Option<Key>, mut orders: mpsc::Receiver<Order>) {
         let (mut reader, half) = stream.into_split();
-        let mut writer = Writer { task: &self, half, taken: 0, key };
+        // The kernel tells of a reset once, to whichever end asks first; to the other it is an end.
+        let broken = OnceLock::new();
+        let mut writer = Writer { task: &self, half, taken: 0, key, broken: &broken };
         let read = async {
             loop {
                 let mut octets = Vec::with_capacity(4096);
                 match reader.read_buf(&mut octets).await {
-                    Ok(0) => break None,
+                    Ok(0) => break broken.get().cloned(),
                     Ok(_) => {
                         self.tell(Tcp::Received(octets)).await;
                     }
@@ -344,6 +347,8 @@ struct Writer<'a> {
     /// Octets that the kernel has taken
     taken: u64,
     key: Option<Key>,
+    /// Why writing failed, other than because the peer had closed
+    broken: &'a OnceLock<String>,
 }
 
 impl Writer<'_> {
@@ -356,9 +361,13 @@ impl Writer<'_> {
         match self.carry_out(orders).await {
             Ok(last_words) => Ok(last_words),
             Err(error) => {
+                let text = sys::describe(&error);
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    self.broken.get_or_init(|| text.clone());
+                }
                 // What the peer said before it closed is worth more than this error.
                 sleep(GOODBYE).await;
-                Err(Some(sys::describe(&error)))
+                Err(Some(text))
             }
         }
     }
