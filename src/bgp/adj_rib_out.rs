@@ -204,13 +204,13 @@ impl AdjRibOut {
         if sent.is_some_and(is_so) {
             return None;
         }
-        match (sent, target.check(prefix, wanted)) {
-            (Some(_), Ok(())) => Some(Pending::Changing),
-            (Some(_), Err(_)) => Some(Pending::Leaving),
-            (None, Err(why)) => Some(Pending::NotSendable(why)),
-            (None, Ok(())) if self.unwritten.contains_key(&prefix) => Some(Pending::Unwritten),
-            (None, Ok(())) => Some(Pending::Due),
-        }
+        Some(match (sent, self.not_sendable(prefix)) {
+            (Some(_), None) => Pending::Changing,
+            (Some(_), Some(_)) => Pending::Leaving,
+            (None, Some(why)) => Pending::NotSendable(why),
+            (None, None) if self.unwritten.contains_key(&prefix) => Pending::Unwritten,
+            (None, None) => Pending::Due,
+        })
     }
 
     /// The prefixes that are wanted.
@@ -223,7 +223,7 @@ impl AdjRibOut {
     pub fn prefixes(&self) -> BTreeSet<IpNet> {
         let told = self.told.keys().chain(self.unwritten.keys());
         let told = told.filter(|prefix| self.is_sent(**prefix));
-        self.wanted.keys().chain(told).copied().collect()
+        self.wanted().chain(told.copied()).collect()
     }
 
     /// How this session writes routes; `None` while there is none.

@@ -247,11 +247,9 @@ impl Connection {
     }
 
     fn handle_refresh(&mut self, body: &[u8]) {
-        let session = self.session.as_ref();
-        let enhanced = session.is_some_and(|session| session.enhanced_route_refresh);
-        match Refresh::decode(body, enhanced) {
+        match Refresh::decode(body, self.agreed().enhanced_route_refresh) {
             Ok(Refresh::Request(family)) => self.events.push_back(Event::Refresh(family)),
-            // No route of the peer's is kept that could be stale.
+            // What a peer withdraws it says by itself; no route becomes stale by a refresh.
             Ok(Refresh::Beginning(_) | Refresh::End(_) | Refresh::Unknown) => {}
             Err(notification) => {
                 let length = wire::HEADER_LEN + body.len();

@@ -52,6 +52,7 @@
 //!
 //! # Not implemented
 //!
+//! * RFC 7313 as the one who asks: the end of a refresh sweeps nothing, withdrawals come by themselves
 //! * AS4_PATH of received routes: a two-octet peer's path is read as it stands
 //! * TCP-AO (RFC 5925): of the kernels and routers at hand none could prove it right
 //! * DelayOpen, and MinRouteAdvertisementInterval: a withdrawal is a health signal

@@ -1,8 +1,9 @@
 //! Timers as data: which run, when the next one fires, and the jitter of RFC 4271 §10.
 use std::time::{Duration, Instant};
 
-/// The timers of RFC 4271 §8 and §10, and that of RFC 9687. DelayOpen is not implemented; MinRouteAdvertisementInterval
-/// is left out because a withdrawal here is a health signal and an announcement its all-clear.
+/// The timers of RFC 4271 §8 and §10, and that of RFC 9687. DelayOpen is not implemented;
+/// MinRouteAdvertisementInterval is left out because a withdrawal here is a health signal and an
+/// announcement its all-clear.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Timer {
     /// Ends an attempt to connect, and starts the next
