@@ -11,7 +11,8 @@ use vipcast_lab::router::{BfdState, BfdTimers, Kind};
 use vipcast_lab::wait;
 
 use super::{
-    BOUND, WITH_BFD, announce, pair, pair_with, start, wait_down_reason, wait_status, with_each,
+    BOUND, WITH_BFD, announce, is_established, pair, pair_with, start, wait_down_reason,
+    wait_status, with_each,
 };
 
 fn timers(interval: u64, multiplier: u8) -> BfdTimers {
@@ -27,7 +28,7 @@ fn router(kind: Kind, bfd: BfdTimers) -> TorConfig {
 }
 
 fn is_up(status: &Value) -> bool {
-    status["peers"][0]["bfd"]["up"] == true && status["peers"][0]["established"] == true
+    status["peers"][0]["bfd"]["up"] == true && is_established(status)
 }
 
 /// Waits until both ends hold the session for up with these timers.

@@ -9,7 +9,8 @@ use vipcast_lab::router::{Kind, SessionState};
 use vipcast_lab::wait;
 
 use super::{
-    ALL, BOUND, WITH_BFD, announce, down_reasons, pair, pair_with, start, wait_status, with_each,
+    ALL, BOUND, WITH_BFD, announce, down_reasons, is_established, pair, pair_with, start,
+    wait_status, with_each,
 };
 
 /// RFC 8950: no IPv4 address between the two.
@@ -97,9 +98,7 @@ fn roles_must_go_together() -> Result<()> {
         ensure!(fabric.tor(1).router.session("host1")?.state != SessionState::Established);
         daemon.write_configuration(&with_role("provider"))?;
         daemon.reload()?;
-        wait_status(&daemon, "the session is up", |status| {
-            status["peers"][0]["established"] == true
-        })?;
+        wait_status(&daemon, "the session is up", is_established)?;
         fabric.tor(1).routes.wait_for_count(vip(5)[0], BOUND, 1)?;
         // RFC 9234 §5
         let show = match kind {

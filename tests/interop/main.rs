@@ -96,6 +96,11 @@ fn wait_status(daemon: &Daemon, what: &str, truth: impl Fn(&Value) -> bool) -> R
 }
 
 /// Why the last session with the first peer ended, why the last attempt failed, and what was said.
+/// Whether the session with the first router is up.
+fn is_established(status: &Value) -> bool {
+    status["peers"][0]["established"] == true
+}
+
 fn down_reasons(status: &Value) -> String {
     let reason = |key: &str| status["peers"][0][key]["reason"].as_str().unwrap_or_default();
     ["last-down", "last-failure", "last-notification"].map(reason).join("\n")

@@ -31,11 +31,11 @@ fn wait_all_told(fabric: &Fabric, daemon: &Daemon) -> Result<()> {
     })?;
     wait::until_true("End-of-RIB of both families", BOUND, || {
         let session = fabric.tor(1).router.session("host1")?;
-        Ok(is_established(fabric)? && session.end_of_rib != Some(false))
+        Ok(router_is_established(fabric)? && session.end_of_rib != Some(false))
     })
 }
 
-fn is_established(fabric: &Fabric) -> Result<bool> {
+fn router_is_established(fabric: &Fabric) -> Result<bool> {
     Ok(fabric.tor(1).router.session("host1")?.state == SessionState::Established)
 }
 
@@ -53,7 +53,7 @@ fn crashes_one_after_the_other_lose_no_route() -> Result<()> {
         let before = Instant::now();
         for crash in 1..=3 {
             daemon.kill()?;
-            wait::until_true("the router notices", BOUND, || Ok(!is_established(&fabric)?))?;
+            wait::until_true("the router notices", BOUND, || Ok(!router_is_established(&fabric)?))?;
             daemon.run()?;
             wait_all_told(&fabric, &daemon)?;
             for vip in vips {
@@ -103,7 +103,7 @@ fn after_a_reboot_nothing_is_kept_that_is_not_announced_again() -> Result<()> {
         fabric.host(1).nginx.process().freeze()?;
         daemon.write_configuration(&text.replace("200ms", "30s"))?;
         daemon.run()?;
-        wait::until_true("the session is back", BOUND, || is_established(&fabric))?;
+        wait::until_true("the session is back", BOUND, || router_is_established(&fabric))?;
         for vip in vip(5) {
             fabric.tor(1).routes.wait_for_count(vip, Duration::from_secs(15), 0)?;
         }

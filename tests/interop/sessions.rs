@@ -9,13 +9,9 @@ use vipcast_lab::fault::{Fault, Loss};
 use vipcast_lab::router::Kind;
 
 use super::{
-    ALL, BOUND, WITH_BFD, announce, pair, pair_expecting, pair_with, start, wait_down_reason,
-    wait_status, with_each,
+    ALL, BOUND, WITH_BFD, announce, is_established, pair, pair_expecting, pair_with, start,
+    wait_down_reason, wait_status, with_each,
 };
-
-fn is_established(status: &Value) -> bool {
-    status["peers"][0]["established"] == true
-}
 
 /// The web service, with more keys for the peer.
 fn start_with(fabric: &Fabric, keys: &str) -> Result<Daemon> {

@@ -5,7 +5,9 @@ use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, Transport};
 use vipcast_lab::router::Kind;
 use vipcast_lab::wait;
 
-use super::{BOUND, WITH_BFD, pair_with, start, wait_down_reason, wait_status, with_each};
+use super::{
+    BOUND, WITH_BFD, is_established, pair_with, start, wait_down_reason, wait_status, with_each,
+};
 
 /// More keys for a peer.
 fn with_keys(text: &str, peer: &str, keys: &str) -> String {
@@ -90,7 +92,7 @@ fn ttl_security_of_one_passive_peer_holds_beside_another_without() -> Result<()>
     let router = &mut fabric.tor_mut(1).router;
     router.config_mut().neighbours[0].ttl_security = true;
     router.restart()?;
-    wait_status(&daemon, "the other one is up", |s| s["peers"][0]["established"] == true)?;
+    wait_status(&daemon, "the other one is up", is_established)?;
     fabric.tor(1).router.wait_established("host1", BOUND).map(drop)
 }
 
