@@ -10,7 +10,9 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use nix::errno::Errno;
-use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
     AddressScope, CacheInfo,
@@ -34,9 +36,10 @@ use crate::sys;
 
 /// Room for the events of thousands of addresses that change together.
 const RECEIVE_BUFFER: usize = 4 << 20;
-/// Everything is read again this often: the kernel may cut a dump short when addresses change
-/// meanwhile, and says so in a flag that is lost on the way here.
+/// Everything is read again this often, whatever we may have missed.
 const RESYNC: Duration = Duration::from_secs(60);
+/// Things may change while they are read; so often in a row they do only on a host in trouble.
+const ATTEMPTS: usize = 16;
 /// Requests that are answered together.
 const BATCH: usize = 64;
 /// The kernel answers at once, unless its answer finds no room in our socket.
@@ -80,7 +83,8 @@ async fn serve(
     // Dropped, it ends both.
     let mut connections = JoinSet::new();
     connections.spawn(watching);
-    let (asking, handle, _) = rtnetlink::new_connection_with_strict_check().map_err(failed)?;
+    let (mut asking, handle, _) = rtnetlink::new_connection_with_strict_check().map_err(failed)?;
+    asking.set_forward_done(true);
     connections.spawn(asking);
 
     let mut dump_at = Instant::now();
@@ -88,9 +92,9 @@ async fn serve(
         // Each of these can be dropped half-way without losing anything.
         tokio::select! {
             () = sleep_until(dump_at) => {
-                let (links, addresses) = dump(&handle).await.map_err(|error| error.to_string())?;
+                let (links, addresses) = dump(&handle).await?;
                 if events.send(Event::Dump(links, addresses)).await.is_err() { break }
-                let routes = dump_routes(&handle).await.map_err(|error| error.to_string())?;
+                let routes = dump_routes(&handle).await?;
                 if events.send(Event::Route(RouteEvent::Dump(routes))).await.is_err() { break }
                 dump_at = Instant::now() + RESYNC;
                 *told = None;
@@ -152,13 +156,51 @@ async fn report(change: Change, events: &mpsc::Sender<Event>, dump_at: &mut Inst
     }
 }
 
-async fn dump(handle: &Handle) -> Result<(Vec<Link>, Vec<Address>), rtnetlink::Error> {
-    let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
-    let addresses: Vec<AddressMessage> = handle.address().get().execute().try_collect().await?;
-    Ok((links.iter().filter_map(link).collect(), addresses.iter().filter_map(address).collect()))
+/// All answers to a question. Where something changed meanwhile the kernel may have left out things
+/// that did not, and says so: it is asked again.
+async fn read_all(
+    handle: &Handle,
+    question: RouteNetlinkMessage,
+) -> Result<Vec<RouteNetlinkMessage>, String> {
+    for _ in 0..ATTEMPTS {
+        let mut message = NetlinkMessage::from(question.clone());
+        message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        let mut handle = handle.clone();
+        let mut answers = handle.request(message).map_err(|error| error.to_string())?;
+        let (mut all, mut whole) = (Vec::new(), true);
+        while let Some(answer) = answers.next().await {
+            whole &= answer.header.flags & NLM_F_DUMP_INTR == 0;
+            match answer.payload {
+                NetlinkPayload::InnerMessage(message) => all.push(message),
+                NetlinkPayload::Error(error) => {
+                    return Err(rtnetlink::Error::NetlinkError(error).to_string());
+                }
+                _ => {}
+            }
+        }
+        if whole {
+            return Ok(all);
+        }
+    }
+    Err("what is on this host changes faster than it can be read".into())
 }
 
-async fn dump_routes(handle: &Handle) -> Result<Vec<Route>, rtnetlink::Error> {
+async fn dump(handle: &Handle) -> Result<(Vec<Link>, Vec<Address>), String> {
+    let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    let links = read_all(handle, links).await?.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewLink(message) => link(&message),
+        _ => None,
+    });
+    let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    let addresses =
+        read_all(handle, addresses).await?.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewAddress(message) => address(&message),
+            _ => None,
+        });
+    Ok((links.collect(), addresses.collect()))
+}
+
+async fn dump_routes(handle: &Handle) -> Result<Vec<Route>, String> {
     let mut routes = Vec::new();
     for mut ours in [
         RouteMessageBuilder::<Ipv4Addr>::new().build(),
@@ -168,8 +210,11 @@ async fn dump_routes(handle: &Handle) -> Result<Vec<Route>, rtnetlink::Error> {
         ours.header.table = RouteHeader::RT_TABLE_UNSPEC;
         ours.header.kind = RouteType::Unspec;
         ours.header.protocol = RouteProtocol::Other(PROTOCOL);
-        let messages: Vec<RouteMessage> = handle.route().get(ours).execute().try_collect().await?;
-        routes.extend(messages.iter().filter_map(route));
+        let messages = read_all(handle, RouteNetlinkMessage::GetRoute(ours)).await?;
+        routes.extend(messages.iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewRoute(message) => route(message),
+            _ => None,
+        }));
     }
     Ok(routes)
 }
