@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -188,7 +187,7 @@ impl Driver {
             if self.receivers.contains_key(&key) {
                 continue;
             }
-            match super::socket::Receiver::bind(config.hops, config.remote) {
+            match super::socket::Receiver::bind(config.hops, config.remote.ip) {
                 Ok(receiver) => {
                     self.receivers.insert(key, receiver);
                     self.note(discriminator, None);
@@ -305,5 +304,5 @@ impl Driver {
 }
 
 fn place(config: &Config) -> (Hops, bool) {
-    (config.hops, matches!(config.remote, IpAddr::V4(_)))
+    (config.hops, config.remote.ip.is_ipv4())
 }

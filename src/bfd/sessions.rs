@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::packet::{Discard, LEN, Packet, State};
 use super::session::{self, Event, Session};
-use crate::route::PeerName;
+use crate::route::{PeerName, ScopedAddress};
 
 /// How long a peer is told that its session is no longer wanted: three packets at the slow rate.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -41,7 +41,7 @@ impl Hops {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     /// Where the peer is
-    pub remote: IpAddr,
+    pub remote: ScopedAddress,
     /// Our end; the kernel's choice when `None`
     pub source: Option<IpAddr>,
     /// How far away it may be
@@ -66,7 +66,7 @@ pub struct Datagram<'a> {
     /// Which port
     pub hops: Hops,
     /// Who sent it
-    pub source: IpAddr,
+    pub source: ScopedAddress,
     /// TTL or Hop Limit as it arrived; `None` when the kernel did not say
     pub ttl: Option<u8>,
     /// What it holds

@@ -10,6 +10,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::sessions::{Config, Datagram, Hops};
+use crate::route::ScopedAddress;
 
 /// Class selector 6, network control (RFC 2474), shifted into the TOS octet.
 const CONTROL: u32 = 0xc0;
@@ -68,9 +69,9 @@ impl Receiver {
                     ttl = u8::try_from(value).ok();
                 }
             }
-            (message.bytes, ttl, message.address.and_then(ip))
+            (message.bytes, ttl, message.address.and_then(address))
         };
-        let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let source = source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
         let payload = self.buffer.get(..length).unwrap_or_default();
         Ok(Some(Datagram { hops: self.hops, source, ttl, payload, at: Instant::now() }))
     }
@@ -85,8 +86,8 @@ impl AsFd for Receiver {
 /// Opens the socket that one session sends with: its own source port (RFC 5881 §4), TTL 255, and
 /// the source address that the kernel would use for BGP too.
 pub(super) fn open_sender(config: &Config, random: &mut fastrand::Rng) -> io::Result<Socket> {
-    let socket = new_socket(config.remote)?;
-    let unspecified: IpAddr = match config.remote {
+    let socket = new_socket(config.remote.ip)?;
+    let unspecified: IpAddr = match config.remote.ip {
         IpAddr::V4(_) => {
             socket.set_ttl_v4(255)?;
             socket.set_tos_v4(CONTROL)?;
@@ -109,7 +110,7 @@ pub(super) fn open_sender(config: &Config, random: &mut fastrand::Rng) -> io::Re
             result => break result?,
         }
     }
-    socket.connect(&SocketAddr::new(config.remote, config.hops.port()).into())?;
+    socket.connect(&config.remote.with_port(config.hops.port()).into())?;
     Ok(socket)
 }
 
@@ -121,7 +122,8 @@ fn new_socket(remote: IpAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn ip(address: SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+fn address(address: SockaddrStorage) -> Option<ScopedAddress> {
+    let v4 = address.as_sockaddr_in().map(|a| SocketAddr::V4((*a).into()));
+    let v6 = || address.as_sockaddr_in6().map(|a| SocketAddr::V6((*a).into()));
+    v4.or_else(v6).map(ScopedAddress::from)
 }

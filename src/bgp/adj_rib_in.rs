@@ -25,6 +25,8 @@ pub struct Source {
     pub local_asn: Asn,
     /// The peer is in our AS
     pub internal: bool,
+    /// It is on our link, and the session between link-local addresses
+    pub link_local: bool,
     /// As negotiated
     pub families: Vec<Family>,
 }
@@ -264,8 +266,9 @@ impl Route {
     fn of(attributes: &PathAttributes, source: &Source) -> Option<Self> {
         let as_path = attributes.as_path.as_ref()?;
         let local_pref = attributes.local_pref.filter(|_| source.internal);
+        let link_local = attributes.link_local_next_hop.filter(|_| source.link_local);
         Some(Self {
-            next_hop: attributes.next_hop?,
+            next_hop: link_local.map(IpAddr::V6).or(attributes.next_hop)?,
             origin: attributes.origin?,
             local_pref: local_pref.unwrap_or(LOCAL_PREF),
             med: attributes.med.unwrap_or(0),

@@ -5,14 +5,13 @@
 //! never sent, and whatever is pending goes out with as many prefixes in a message as fit,
 //! withdrawals first. What is wanted outlives the session; what was told does not.
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
 
 use super::wire::{self, Announcement, Encoding};
-use crate::route::{Asn, Attributes, ExtendedCommunity, Family, NextHops};
+use crate::route::{Asn, Attributes, ExtendedCommunity, Family, NextHop, NextHops};
 
 /// How this session writes routes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,6 +37,9 @@ pub enum NotSendable {
     /// We have no address of this family on the way to the peer
     #[error("no {0} address on the interface to the peer to use as next hop ({key} sets one)", key = next_hop_key(.0))]
     NoNextHop(Family),
+    /// RFC 8950 §4: between link-local addresses there is no other next hop
+    #[error("the peer does not take an IPv6 next hop for {0} ({key} sets one)", key = next_hop_key(.0))]
+    NoExtendedNextHop(Family),
     /// RFC 4271 §9.2
     #[error("its communities do not fit into an UPDATE")]
     TooLong,
@@ -57,18 +59,20 @@ impl Target {
     /// # Errors
     ///
     /// When it cannot announce it.
-    pub fn next_hop(&self, family: Family) -> Result<IpAddr, NotSendable> {
+    pub fn next_hop(&self, family: Family) -> Result<NextHop, NotSendable> {
         if !self.families.contains(&family) {
             return Err(NotSendable::FamilyNotNegotiated(family));
         }
-        let own = self.next_hops.get(family);
-        let other = match family {
-            Family::Ipv4Unicast if self.encoding.extended_next_hop => {
-                self.next_hops.get(Family::Ipv6Unicast)
+        if let Some(own) = self.next_hops.get(family) {
+            return Ok(own);
+        }
+        match (family, self.next_hops.get(Family::Ipv6Unicast)) {
+            (Family::Ipv4Unicast, Some(other)) if self.encoding.extended_next_hop => Ok(other),
+            (Family::Ipv4Unicast, Some(NextHop { link_local: Some(_), .. })) => {
+                Err(NotSendable::NoExtendedNextHop(family))
             }
-            Family::Ipv4Unicast | Family::Ipv6Unicast => None,
-        };
-        own.or(other).ok_or(NotSendable::NoNextHop(family))
+            (Family::Ipv4Unicast | Family::Ipv6Unicast, _) => Err(NotSendable::NoNextHop(family)),
+        }
     }
 }
 
@@ -78,7 +82,7 @@ pub struct Sent {
     /// Shared with all routes that have the same
     pub attributes: Arc<Attributes>,
     /// NEXT_HOP, or that of MP_REACH_NLRI
-    pub next_hop: IpAddr,
+    pub next_hop: NextHop,
     /// Since when the peer has it so; to tell it the same again changes nothing
     pub since: Instant,
 }

@@ -8,6 +8,9 @@ use super::wire::Notification;
 /// Why there is no session.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DownReason {
+    /// It is not known where to connect to
+    #[error("{0}")]
+    NoPath(String),
     /// No TCP connection came about
     #[error("{0}")]
     ConnectFailed(ConnectError),
@@ -52,6 +55,9 @@ pub enum DownReason {
         /// What it was to take
         waiting: u64,
     },
+    /// Nothing reaches our end of the session any more
+    #[error("{0}")]
+    CutOff(String),
     /// BFD says that the path is dead (RFC 5882 §4, RFC 9384)
     #[error("BFD session down: {0}")]
     BfdDown(String),
@@ -96,6 +102,7 @@ impl DownReason {
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
+            Self::NoPath(_) => "no-path",
             Self::ConnectFailed(_) => "connect-failed",
             Self::ClosedByPeer { .. } => "closed-by-peer",
             Self::ConnectionLost(_) => "connection-lost",
@@ -103,6 +110,7 @@ impl DownReason {
             Self::ProtocolError { .. } | Self::MalformedNotification => "protocol-error",
             Self::HoldTimerExpired(_) => "hold-timer-expired",
             Self::SendHoldTimerExpired { .. } => "send-hold-timer-expired",
+            Self::CutOff(_) => "cut-off",
             Self::BfdDown(_) => "bfd-down",
             Self::TooManyPrefixes(_) => "max-prefixes",
             Self::Shutdown(_) => "shutdown",
@@ -130,7 +138,9 @@ impl DownReason {
             Self::Deconfigured => Some(Notification::cease(3)),
             Self::ConfigurationChanged | Self::PasswordChanged => Some(Notification::cease(6)),
             Self::CollisionLost => Some(Notification::cease(7)),
-            Self::ConnectFailed(_)
+            Self::NoPath(_)
+            | Self::CutOff(_)
+            | Self::ConnectFailed(_)
             | Self::ClosedByPeer { .. }
             | Self::ConnectionLost(_)
             | Self::NotificationReceived(_)
@@ -170,7 +180,9 @@ impl DownReason {
                 over_notifications && !notification.is_hard_reset()
             }
             Self::HoldTimerExpired(_) => over_notifications,
-            Self::ConnectFailed(_)
+            Self::NoPath(_)
+            | Self::CutOff(_)
+            | Self::ConnectFailed(_)
             | Self::ProtocolError { .. }
             | Self::MalformedNotification
             | Self::SendHoldTimerExpired { .. }
@@ -213,7 +225,9 @@ impl DownReason {
             | Self::MalformedNotification
             | Self::TooManyPrefixes(_)
             | Self::ClosedByPeer { .. } => true,
-            Self::ConnectFailed(_)
+            Self::NoPath(_)
+            | Self::CutOff(_)
+            | Self::ConnectFailed(_)
             | Self::ConnectionLost(_)
             | Self::HoldTimerExpired(_)
             | Self::SendHoldTimerExpired { .. }

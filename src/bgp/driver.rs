@@ -3,9 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "driver: timers and tasks")]
 #![expect(clippy::disallowed_types, reason = "driver: owns the sockets")]
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use super::Serial;
 use super::peer::Config;
 use super::socket::{self, Key, Listener};
 use super::transport::{Listening, Password, Tcp, Transport};
-use crate::route::PeerName;
+use crate::route::{Ends, PeerName, ScopedAddress};
 use crate::sys;
 
 /// How long a last NOTIFICATION may take to leave, and the peer to close in turn. Closing at once
@@ -48,17 +47,16 @@ pub enum Event {
 /// A connection that was opened to us.
 #[derive(Debug)]
 pub struct Accepted {
-    /// By whom
-    pub remote: IpAddr,
+    remote: ScopedAddress,
     stream: TcpStream,
     key: Option<Key>,
 }
 
 impl Accepted {
-    /// Our end, unless it is gone by now.
+    /// Its two ends, unless it is gone by now.
     #[must_use]
-    pub fn local(&self) -> Option<IpAddr> {
-        Some(self.stream.local_addr().ok()?.ip().to_canonical())
+    pub fn ends(&self) -> Option<Ends> {
+        Some(Ends { local: self.stream.local_addr().ok()?.into(), remote: self.remote })
     }
 }
 
@@ -90,12 +88,13 @@ impl Connections {
         Self { orders, leaving, tasks: JoinSet::new(), listeners: Vec::new(), events }
     }
 
-    /// Connects to a peer.
+    /// Connects to a peer, which is at this address.
     pub fn connect(
         &mut self,
         peer: PeerName,
         serial: Serial,
         transport: Transport,
+        to: ScopedAddress,
         user_timeout: Option<Duration>,
     ) {
         let (task, mut orders) = self.task(&peer, serial);
@@ -105,12 +104,12 @@ impl Connections {
                 while let Some(Order::ComparePassword(_)) = orders.recv().await {}
             };
             let connected = tokio::select! {
-                connected = socket::connect(&transport, user_timeout) => connected,
+                connected = socket::connect(&transport, to, user_timeout) => connected,
                 () = given_up => return,
             };
             let connected = connected.and_then(|(stream, key)| match stream.local_addr() {
-                Ok(local) => Ok((stream, key, local.ip())),
-                Err(error) => Err(transport.explain(&error)),
+                Ok(local) => Ok((stream, key, local.into())),
+                Err(error) => Err(transport.explain(to.ip, &error)),
             });
             match connected {
                 Err(error) => task.tell(Tcp::Failed(error)).await,
@@ -181,11 +180,7 @@ impl Connections {
         for listener in self.listeners.drain(..) {
             listener.abort();
         }
-        let mut places: BTreeMap<Listening, Vec<Transport>> = BTreeMap::new();
-        for peer in peers {
-            places.entry(Listening::to(peer)).or_default().push(peer.clone());
-        }
-        for (place, peers) in places {
+        for (place, peers) in Listening::places(peers) {
             let events = self.events.clone();
             self.listeners.push(self.tasks.spawn(listen(port, place, peers, events)));
         }
@@ -219,29 +214,20 @@ impl Connections {
     }
 }
 
-/// Listens for peers of one family and VRF, and goes on trying where that does not work.
+/// Listens for the peers of one place, and goes on trying where that does not work.
 async fn listen(port: u16, place: Listening, peers: Vec<Transport>, events: mpsc::Sender<Event>) {
     let mut told = None;
     loop {
         let trouble = match socket::listen(port, &place, &peers).await {
-            Ok(Listener { listener, keys, unsigned }) => {
-                let troubles: Vec<_> = unsigned.iter().map(|(_, why)| why.as_str()).collect();
+            Ok(listener) => {
+                let troubles = &listener.troubles;
                 let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
                 if events.send(Event::CannotListen(place.clone(), trouble)).await.is_err() {
                     return;
                 }
-                // A stranger is not answered.
-                let may_come = |address: IpAddr| {
-                    peers.iter().any(|peer| peer.address == address)
-                        && unsigned.iter().all(|(peer, _)| *peer != address)
-                };
-                let admit = |remote: IpAddr, stream| {
-                    let key = keys.get(&remote).cloned();
-                    may_come(remote).then_some(Accepted { remote, stream, key })
-                };
                 tokio::select! {
-                    () = accept(&listener, admit, &events) => return,
-                    () = lost_device(&listener, place.vrf.is_some()) => {}
+                    () = accept(&listener, &events) => return,
+                    () = lost_device(&listener.listener, place.device.is_some()) => {}
                 }
                 told = None;
                 continue;
@@ -259,15 +245,14 @@ async fn listen(port: u16, place: Listening, peers: Vec<Transport>, events: mpsc
 }
 
 /// Lets in those who may come, while anybody cares.
-async fn accept(
-    listener: &TcpListener,
-    admit: impl Fn(IpAddr, TcpStream) -> Option<Accepted>,
-    events: &mpsc::Sender<Event>,
-) {
+async fn accept(listener: &Listener, events: &mpsc::Sender<Event>) {
     while !events.is_closed() {
-        match listener.accept().await {
+        match listener.listener.accept().await {
             Ok((stream, remote)) => {
-                if let Some(accepted) = admit(remote.ip().to_canonical(), stream) {
+                let remote = ScopedAddress::from(remote);
+                // A stranger is not answered.
+                if let Some(key) = listener.admit(remote.ip) {
+                    let accepted = Accepted { remote, stream, key };
                     let _ = events.send(Event::Accepted(accepted)).await;
                 }
             }

@@ -6,8 +6,9 @@
 //! * [negotiation](self): what we offer in our OPEN, and what it comes to with the peer's.
 //! * [`connection`]: the state machine of one TCP connection, from OpenSent on.
 //! * [`peer`]: one configured router: when to connect ([retry](self)), which of two connections
-//!   survives, what BFD's verdict means, what the router is sent, and whether it takes that
-//!   ([send_hold](self)).
+//!   survives, what BFD's verdict means, what the router is sent, whether it takes that
+//!   ([send_hold](self)), and whether anything can reach us ([cut_off](self)). What it asks for and
+//!   tells is in [`event`].
 //! * [`adj_rib_out`]: what a router should have and what it has; UPDATEs are the difference.
 //! * [`accept`], [`adj_rib_in`], [`decision`]: which routes are taken in from a router, what it has
 //!   announced of them, and which of several routes to a prefix are used.
@@ -40,6 +41,8 @@
 //! * RFC 2918, RFC 7313 route refresh, answered with its beginning and end, and asked for where a
 //!   filter was widened
 //! * RFC 8654 extended messages; RFC 8950 IPv4 routes with an IPv6 next hop
+//! * RFC 4007 sessions between link-local addresses, "unnumbered" where the router is found by its
+//!   router advertisements (RFC 4861)
 //! * RFC 9234 roles and Only to Customer; draft-walton-bgp-hostname-capability
 //! * RFC 4724, RFC 8538 graceful restart of either side, with End-of-RIB once everything is known
 //!   and a hard reset at the end; RFC 9494 long-lived stale routes, offered
@@ -61,9 +64,11 @@ pub mod accept;
 pub mod adj_rib_in;
 pub mod adj_rib_out;
 pub mod connection;
+mod cut_off;
 pub mod decision;
 pub mod down;
 pub mod driver;
+pub mod event;
 pub mod history;
 mod negotiation;
 mod pair;

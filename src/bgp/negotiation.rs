@@ -25,6 +25,8 @@ pub struct Config {
     pub local_asn: Asn,
     /// The peer's
     pub remote_asn: RemoteAsn,
+    /// What we offer; at least one
+    pub families: Vec<Family>,
     /// What we offer; zero or at least 3 s
     pub hold_time: Duration,
     /// At most this long between two KEEPALIVEs; a third of the hold time when `None`
@@ -133,17 +135,19 @@ pub(super) fn offer(config: &Config, opening: &Opening) -> Open {
 }
 
 fn capabilities(config: &Config, opening: &Opening) -> Capabilities {
-    let f_bits = Family::ALL.map(|family| (family, opening.preserved.contains(&family)));
+    let families = config.families.iter().copied();
+    let f_bits = families.map(|family| (family, opening.preserved.contains(&family)));
+    let f_bits: Vec<(Family, bool)> = f_bits.collect();
     let graceful_restart = config.restart.map(|restart| GracefulRestart {
         restarted: opening.restarted,
         notification: true,
         time: u16::try_from(restart.time.as_secs()).unwrap_or(u16::MAX),
-        families: f_bits.into(),
+        families: f_bits.iter().copied().collect(),
     });
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     let long_lived = config.restart.map(|restart| seconds(restart.long_lived));
     let long_lived = long_lived.filter(|time| *time != 0).map_or_else(BTreeMap::new, |time| {
-        f_bits.map(|(family, preserved)| (family, (preserved, time))).into()
+        f_bits.iter().map(|(family, preserved)| (*family, (*preserved, time))).collect()
     });
     Capabilities {
         route_refresh: true,
@@ -155,7 +159,7 @@ fn capabilities(config: &Config, opening: &Opening) -> Capabilities {
         enhanced_route_refresh: true,
         long_lived,
         host_name: opening.host_name.clone(),
-        ..Capabilities::of_all_families()
+        ..Capabilities::of_families(&config.families)
     }
 }
 
@@ -174,13 +178,15 @@ pub(super) fn negotiate(
     let ours = offer(config, opening).capabilities;
     let theirs = &open.capabilities;
     check_role(config.role, &theirs.roles)?;
-    let in_common = |family: &Family| ours.families().any(|other| other == *family);
+    let in_common = |family: &Family| {
+        config.families.contains(family) && ours.families().any(|other| other == *family)
+    };
     let families: Vec<Family> = theirs.families().filter(in_common).collect();
     if families.is_empty() {
         let offered = name_families(&theirs.multiprotocol);
         let own = ours.families().map(|family| family.to_string()).collect::<Vec<_>>();
         let text = format!("the peer offers {offered}, we offer {}", own.join(" and "));
-        return Err(OpenError::UnsupportedCapability(text));
+        return Err(OpenError::UnsupportedCapability(text, config.families.clone()));
     }
     let hold_time = config.hold_time.min(Duration::from_secs(open.hold_time.into()));
     let third = hold_time / 3;

@@ -1,11 +1,12 @@
 //! The connections of one peer: at most one that we opened and one that the peer opened, and which
 //! of them survives when both come up (RFC 4271 §6.8).
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use super::connection::Connection;
+use super::cut_off::CutOff;
 use super::send_hold::SendHold;
-use crate::route::{Asn, NextHops};
+use crate::route::{Asn, Ends, NextHops};
 
 /// Numbers the TCP connections of one peer.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -36,8 +37,8 @@ impl Role {
 pub(super) struct Slot {
     pub(super) serial: Serial,
     pub(super) connection: Connection,
-    /// Our end
-    pub(super) local: IpAddr,
+    pub(super) ends: Ends,
+    pub(super) cut_off: CutOff,
     pub(super) next_hops: NextHops,
     /// It came as far as Established
     pub(super) established: bool,

@@ -4,19 +4,21 @@
 //! A [`Peer`] outlives its connections. It owns at most one that we opened and one that the peer
 //! opened, and the [`AdjRibOut`] that whichever is Established feeds from.
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::adj_rib_out::{AdjRibOut, Target};
 use super::connection::{self, Connection, Opening, Session};
+use super::cut_off::CutOff;
 use super::down::{ConnectError, DownReason};
+pub use super::event::{Action, BfdVerdict, Event};
 use super::history::History;
 use super::pair::{Pair, Role, Serial, Slot};
 use super::retry::Retry;
 use super::send_hold::{Expired, SendHold};
 use super::transport::Transport;
-use super::wire::{Defect, Notification, Update};
-use crate::route::{Family, NextHops};
+use super::wire::{Notification, Update};
+use crate::route::{Ends, Family, NextHops, ScopedAddress};
 
 /// Octets to hand to the writer at a time.
 const CHUNK: usize = 32 * 1024;
@@ -56,46 +58,6 @@ pub enum State {
     Established,
 }
 
-/// What the driver is to do.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Action {
-    /// Open a TCP connection and report how that went
-    Connect(Serial),
-    /// Stop connecting, or send these last octets and close
-    Close(Serial, Vec<u8>),
-    /// Let TCP give up when data has not been acknowledged for this long
-    SetUserTimeout(Serial, Duration),
-    /// Report how many octets have been acknowledged, to [`Peer::handle_acknowledged`]: a
-    /// withdrawal behind a closed window is one that BGP believes to be sent
-    CountAcknowledged(Serial),
-}
-
-/// What the owner is told.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// The session is up
-    Established(Session),
-    /// The session that was up is over
-    Down(DownReason),
-    /// An attempt failed for another reason than the one before
-    Failed(DownReason),
-    /// The peer sent an UPDATE that was wrong in ways (RFC 7606) that are new in this session
-    Defects(Vec<Defect>),
-    /// The peer sent an UPDATE; told only if [`Peer::set_receiving`] says so
-    Received(Update),
-    /// Changes reached the socket; for each, the time since it was decided
-    Sent(Vec<Duration>),
-}
-
-/// BFD's word on the path to the peer.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum BfdVerdict {
-    /// The session came up
-    Up,
-    /// The session had been up and failed, for this reason
-    Down(String),
-}
-
 /// A configured remote speaker.
 #[derive(Debug)]
 pub struct Peer {
@@ -104,7 +66,9 @@ pub struct Peer {
     random: fastrand::Rng,
     running: bool,
     next_serial: u32,
-    dialing: Option<Serial>,
+    /// Where to connect to, or why that is not known
+    path: Result<ScopedAddress, String>,
+    dialing: Option<(Serial, ScopedAddress)>,
     connections: Pair,
     retry: Retry,
     rib: AdjRibOut,
@@ -115,9 +79,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer that is not started.
+    /// A peer that is not started. `path`: see [`Self::set_path`].
     #[must_use]
-    pub fn new(config: Config, seed: u64, now: Instant) -> Self {
+    pub fn new(
+        config: Config,
+        path: Result<ScopedAddress, String>,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let retry = Retry::new(config.connect_retry_time, random.u64(..));
         // Late news of a connection of the peer that this one replaces must not be taken for news
@@ -129,6 +98,7 @@ impl Peer {
             random,
             running: false,
             next_serial,
+            path,
             dialing: None,
             connections: Pair::default(),
             retry,
@@ -147,27 +117,40 @@ impl Peer {
         self.dial(now);
     }
 
+    /// Where to connect to from now on, or why that is not known: nothing is tried then. Connections
+    /// that there are go on.
+    pub fn set_path(&mut self, path: Result<ScopedAddress, String>, now: Instant) {
+        if self.path == path {
+            return;
+        }
+        let before = std::mem::replace(&mut self.path, path);
+        if before.is_ok() && self.path.is_ok() {
+            self.retry.stop(); // whoever refused us, it was another one
+        }
+        self.hurry(now);
+    }
+
     /// TCP is there. `next_hops` are our addresses on the interface of `local`.
     pub fn handle_connected(
         &mut self,
         serial: Serial,
-        local: IpAddr,
+        local: ScopedAddress,
         next_hops: NextHops,
         now: Instant,
     ) {
-        if self.dialing != Some(serial) {
+        let Some((_, remote)) = self.dialing.filter(|(dialing, _)| *dialing == serial) else {
             self.actions.push_back(Action::Close(serial, Vec::new()));
             return;
-        }
+        };
         self.dialing = None;
         self.retry.stop();
-        let slot = self.new_slot(serial, local, next_hops, now);
+        let slot = self.new_slot(serial, Ends { local, remote }, next_hops, now);
         self.connections.insert(Role::Active, slot);
     }
 
     /// TCP did not come about; the next attempt comes with the ConnectRetryTimer.
     pub fn handle_connect_failed(&mut self, serial: Serial, error: ConnectError, now: Instant) {
-        if self.dialing == Some(serial) {
+        if self.dialing.is_some_and(|(dialing, _)| dialing == serial) {
             self.dialing = None;
             self.note_failure(DownReason::ConnectFailed(error), now);
         }
@@ -175,7 +158,7 @@ impl Peer {
 
     /// The peer opened a connection to us. Returns the number it is known by from now on; an
     /// [`Action::Close`] follows if it is not wanted.
-    pub fn handle_accepted(&mut self, local: IpAddr, hops: NextHops, now: Instant) -> Serial {
+    pub fn handle_accepted(&mut self, ends: Ends, hops: NextHops, now: Instant) -> Serial {
         let serial = self.new_serial();
         let is_up = self.connections.established().is_some();
         if !self.running || is_up || !self.retry.admit(now) {
@@ -184,7 +167,7 @@ impl Peer {
             return serial;
         }
         // A peer that opens a second one has given up the first, which had not come up.
-        let slot = self.new_slot(serial, local, hops, now);
+        let slot = self.new_slot(serial, ends, hops, now);
         if let Some(old) = self.connections.insert(Role::Passive, slot) {
             self.actions.push_back(Action::Close(old.serial, Vec::new()));
         }
@@ -247,26 +230,33 @@ impl Peer {
     pub fn handle_bfd(&mut self, verdict: &BfdVerdict, now: Instant) {
         match verdict {
             BfdVerdict::Down(text) => self.close_all(&DownReason::BfdDown(text.clone()), now),
-            BfdVerdict::Up => {
-                // The path is back: do not wait for a timer, nor for a SYN that was sent into
-                // the void. A peer that refuses us is still given its time.
-                if self.connections.is_empty() && !self.retry.is_holding() {
-                    self.dial(now);
-                }
-            }
+            BfdVerdict::Up => self.hurry(now),
+        }
+    }
+
+    /// What kept us from reaching the peer may be over: do not wait for a timer, nor for a SYN that
+    /// was sent into the void. A peer that refuses us is still given its time.
+    pub fn hurry(&mut self, now: Instant) {
+        if self.connections.is_empty() && !self.retry.is_holding() {
+            self.dial(now);
         }
     }
 
     /// Takes in the passing of time; extra calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.retry.handle_timeout(now) {
-            if self.dialing.is_some() {
-                let error = self.config.transport.no_answer(self.config.connect_retry_time);
+            if let Some((_, to)) = self.dialing {
+                let waited = self.config.connect_retry_time;
+                let error = self.config.transport.no_answer(to.ip, waited);
                 self.note_failure(DownReason::ConnectFailed(error), now);
             }
             self.dial(now);
         }
         for role in Role::BOTH {
+            let slot = self.connections.get_mut(role);
+            if let Some(why) = slot.and_then(|slot| slot.cut_off.handle_timeout(now)) {
+                self.end(role, DownReason::CutOff(why), now);
+            }
             if let Some(slot) = self.connections.get_mut(role) {
                 slot.connection.handle_timeout(now);
                 if slot.send_hold.handle_timeout(now) {
@@ -278,13 +268,21 @@ impl Peer {
     }
 
     /// Our addresses on the host changed; `of` knows those on the interface that has an address.
-    pub fn update_next_hops(&mut self, of: impl Fn(IpAddr) -> NextHops, now: Instant) {
+    pub fn update_next_hops(&mut self, of: impl Fn(ScopedAddress) -> NextHops, now: Instant) {
         for slot in self.connections.iter_mut() {
             // Also of a connection on which there is no session yet: it starts with them.
-            slot.next_hops = of(slot.local);
+            slot.next_hops = of(slot.ends.local);
             if slot.established {
                 self.rib.set_next_hops(slot.next_hops, now);
             }
+        }
+    }
+
+    /// The host's addresses or links changed; `why` knows why nothing reaches an address of ours, if
+    /// that is so. If it stays so, what is connected to it is given up.
+    pub fn update_cut_off(&mut self, why: impl Fn(ScopedAddress) -> Option<String>, now: Instant) {
+        for slot in self.connections.iter_mut() {
+            slot.cut_off.update(why(slot.ends.local), now);
         }
     }
 
@@ -298,14 +296,6 @@ impl Peer {
         } else if was_passive && self.connections.is_empty() {
             self.dial(now);
         }
-    }
-
-    /// Ends all sessions and attempts without a word, as a crash would: a peer that keeps our routes
-    /// while we restart (RFC 4724 §4.2) keeps them.
-    pub fn leave(&mut self, now: Instant) {
-        self.running = false;
-        self.stop_dialing();
-        self.close_all(&DownReason::Restarting, now);
     }
 
     /// Whether somebody wants the UPDATEs of this peer.
@@ -322,7 +312,8 @@ impl Peer {
         can
     }
 
-    /// Ends all sessions and attempts for good.
+    /// Ends all sessions and attempts for good. [`DownReason::Restarting`] does so without a word, as a
+    /// crash would: a peer that keeps our routes while we restart (RFC 4724 §4.2) keeps them.
     pub fn stop(&mut self, reason: &DownReason, now: Instant) {
         self.running = false;
         self.stop_dialing();
@@ -367,8 +358,10 @@ impl Peer {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let slots = self.connections.iter();
-        let timeouts =
-            slots.flat_map(|slot| [slot.connection.poll_timeout(), slot.send_hold.poll_timeout()]);
+        let timeouts = slots.flat_map(|slot| {
+            let others = [slot.send_hold.poll_timeout(), slot.cut_off.poll_timeout()];
+            others.into_iter().chain([slot.connection.poll_timeout()])
+        });
         timeouts.flatten().chain(self.retry.poll_timeout()).min()
     }
 
@@ -484,15 +477,21 @@ impl Peer {
         if !self.running || self.config.passive || !self.connections.is_empty() {
             return;
         }
-        let serial = self.new_serial();
-        self.dialing = Some(serial);
-        self.actions.push_back(Action::Connect(serial));
-        self.retry.attempt(now);
+        match self.path.clone() {
+            Ok(to) => {
+                let serial = self.new_serial();
+                self.dialing = Some((serial, to));
+                self.actions.push_back(Action::Connect(serial, to));
+                self.retry.attempt(now);
+            }
+            // The next attempt comes when it is known.
+            Err(text) => self.note_failure(DownReason::NoPath(text), now),
+        }
     }
 
     fn stop_dialing(&mut self) {
         self.retry.stop();
-        if let Some(serial) = self.dialing.take() {
+        if let Some((serial, _)) = self.dialing.take() {
             self.actions.push_back(Action::Close(serial, Vec::new()));
         }
     }
@@ -502,12 +501,20 @@ impl Peer {
         Serial(self.next_serial)
     }
 
-    fn new_slot(&mut self, serial: Serial, local: IpAddr, hops: NextHops, now: Instant) -> Slot {
+    fn new_slot(&mut self, serial: Serial, ends: Ends, hops: NextHops, now: Instant) -> Slot {
         let seed = self.random.u64(..);
         let connection =
             Connection::new(self.config.session.clone(), self.opening.clone(), seed, now);
-        let (established, in_flight, send_hold) = (false, None, SendHold::default());
-        Slot { serial, connection, local, next_hops: hops, established, in_flight, send_hold }
+        Slot {
+            serial,
+            connection,
+            ends,
+            cut_off: CutOff::default(),
+            next_hops: hops,
+            established: false,
+            in_flight: None,
+            send_hold: SendHold::default(),
+        }
     }
 }
 
@@ -522,7 +529,8 @@ impl Peer {
             Some(connection::State::OpenSent) => State::OpenSent,
             Some(connection::State::Closed) | None if self.dialing.is_some() => State::Connect,
             Some(connection::State::Closed) | None => {
-                if self.running && !self.retry.is_holding() {
+                let waits = self.config.passive || self.path.is_ok();
+                if self.running && waits && !self.retry.is_holding() {
                     State::Active
                 } else {
                     State::Idle
@@ -531,12 +539,26 @@ impl Peer {
         }
     }
 
-    /// The agreed session and our end's address, while Established.
+    /// The agreed session and its two ends, while Established.
     #[must_use]
-    pub fn session(&self) -> Option<(&Session, IpAddr)> {
+    pub fn session(&self) -> Option<(&Session, Ends)> {
         self.connections
             .established()
-            .and_then(|slot| Some((slot.connection.session()?, slot.local)))
+            .and_then(|slot| Some((slot.connection.session()?, slot.ends)))
+    }
+
+    /// The peer's address: that of a connection, else the one that would be connected to.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not known.
+    pub fn address(&self) -> Result<ScopedAddress, &str> {
+        let mut connected =
+            self.connections.established().into_iter().chain(self.connections.iter());
+        match connected.next() {
+            Some(slot) => Ok(slot.ends.remote),
+            None => self.path.as_ref().copied().map_err(String::as_str),
+        }
     }
 
     /// What became of its sessions and attempts.

@@ -2,24 +2,28 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads passwords")]
 #![expect(clippy::disallowed_types, reason = "driver: makes sockets")]
 
-use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv6Net};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::spawn_blocking;
 
 use super::down::ConnectError;
-use super::transport::{Listening, Password, Transport};
+use super::transport::{Listening, Password, Remote, Transport};
+use crate::route::ScopedAddress;
 use crate::sys;
 
 /// Class selector 6, network control (RFC 2474), shifted into the TOS octet.
 const CONTROL: u32 = 0xc0;
+
+/// Addresses that mean something on one link alone (RFC 4291 §2.5.6).
+const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 
 /// What signs a connection.
 #[derive(Clone, Eq, PartialEq)]
@@ -31,7 +35,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Opens a connection to a peer.
+/// Opens a connection to a peer, which is at this address.
 ///
 /// # Errors
 ///
@@ -39,23 +43,25 @@ impl fmt::Debug for Key {
 /// asked for.
 pub(super) async fn connect(
     transport: &Transport,
+    to: ScopedAddress,
     user_timeout: Option<Duration>,
 ) -> Result<(TcpStream, Option<Key>), ConnectError> {
-    let (socket, key) = prepare(transport, user_timeout).await?;
-    let to = SocketAddr::new(transport.address, transport.port);
-    let connected = TcpSocket::from_std_stream(socket.into()).connect(to).await;
-    connected.map(|stream| (stream, key)).map_err(|error| transport.explain(&error))
+    let (socket, key) = prepare(transport, to.ip, user_timeout).await?;
+    let address = to.with_port(transport.port);
+    let connected = TcpSocket::from_std_stream(socket.into()).connect(address).await;
+    connected.map(|stream| (stream, key)).map_err(|error| transport.explain(to.ip, &error))
 }
 
 async fn prepare(
     transport: &Transport,
+    to: IpAddr,
     user_timeout: Option<Duration>,
 ) -> Result<(Socket, Option<Key>), ConnectError> {
-    let explain = |error: io::Error| transport.explain(&error);
-    let socket = new_socket(transport.address).map_err(explain)?;
+    let explain = |error: io::Error| transport.explain(to, &error);
+    let socket = new_socket(to).map_err(explain)?;
     bind_device(&socket, transport.vrf.as_deref())?;
     let key = match &transport.password {
-        Some(password) => Some(sign(&socket, transport.address, password).await?),
+        Some(password) => Some(sign(&socket, to.into(), password).await?),
         None => None,
     };
     configure(&socket, transport, user_timeout).map_err(explain)?;
@@ -92,16 +98,24 @@ pub(super) fn reset_if_unsent(stream: &TcpStream) {
 /// A socket that peers connect to.
 pub(super) struct Listener {
     pub(super) listener: TcpListener,
-    /// What signs the connections of which peers
-    pub(super) keys: HashMap<IpAddr, Key>,
-    /// Peers whose password cannot be used, and why: they must not come in without it
-    pub(super) unsigned: Vec<(IpAddr, String)>,
+    /// Who may connect, and what signs that
+    guests: Vec<(Remote, Option<Key>)>,
+    /// Whose password cannot be used, and why: they must not come in without it
+    pub(super) troubles: Vec<String>,
+}
+
+impl Listener {
+    /// What signs the connections of a peer; `None` for one that may not come in.
+    pub(super) fn admit(&self, address: IpAddr) -> Option<Option<Key>> {
+        let guest = self.guests.iter().find(|(remote, _)| remote.is_at(address));
+        guest.map(|(_, key)| key.clone())
+    }
 }
 
 /// Listens on a port for peers of one family and VRF, some of which may sign.
 pub(super) async fn listen(
     port: u16,
-    Listening { any, vrf }: &Listening,
+    Listening { any, device }: &Listening,
     peers: &[Transport],
 ) -> Result<Listener, ConnectError> {
     let any = *any;
@@ -118,57 +132,65 @@ pub(super) async fn listen(
         ConnectError { kind, text }
     };
     let socket = new_socket(any).map_err(failed)?;
-    bind_device(&socket, vrf.as_deref())?;
+    bind_device(&socket, device.as_deref())?;
     socket.set_reuse_address(true).map_err(failed)?;
     if any.is_ipv6() {
         socket.set_only_v6(true).map_err(failed)?;
     }
     if peers.iter().any(|peer| peer.minimum_ttl.is_some()) {
         // The answer to a SYN goes out before we know whose it is, and the peer may judge it, too.
-        set_ttl(&socket, any, 255).map_err(failed)?;
+        set_ttl(&socket, any.is_ipv4(), 255).map_err(failed)?;
     }
     // A SYN is judged by what all of them demand, the rest of a connection when it is accepted.
     if let Some(ttl) = peers.iter().map(|peer| peer.minimum_ttl).min().flatten() {
         sys::set_minimum_ttl(&socket, any.is_ipv4(), ttl).map_err(failed)?;
     }
     // The keys must be there before the first SYN.
-    let (mut keys, mut unsigned) = (HashMap::new(), Vec::new());
-    for peer in peers {
-        let Some(password) = &peer.password else { continue };
-        match sign(&socket, peer.address, password).await {
-            Ok(key) => drop(keys.insert(peer.address, key)),
-            Err(error) => {
-                let text = format!("{} cannot connect to us: {}", peer.address, error.text);
-                unsigned.push((peer.address, text));
-            }
+    let (mut guests, mut troubles) = (Vec::new(), Vec::new());
+    for Transport { remote, password, .. } in peers {
+        let key = match password {
+            None => Ok(None),
+            Some(password) => sign(&socket, places(remote), password).await.map(Some),
+        };
+        match key {
+            Ok(key) => guests.push((remote.clone(), key)),
+            Err(error) => troubles.push(format!("{remote} cannot connect to us: {}", error.text)),
         }
     }
     socket.bind(&SocketAddr::new(any, port).into()).map_err(failed)?;
     socket.listen(16).map_err(failed)?;
     let listener = TcpListener::from_std(socket.into()).map_err(failed)?;
-    Ok(Listener { listener, keys, unsigned })
+    Ok(Listener { listener, guests, troubles })
 }
 
-/// The IPv4 address from which the kernel would reach a peer; no packet is sent.
+/// The addresses from which a peer may connect.
+fn places(remote: &Remote) -> IpNet {
+    match remote.address() {
+        Some(address) => address.into(),
+        None => IpNet::V6(LINK_LOCAL),
+    }
+}
+
+/// The IPv4 address from which the kernel would reach a peer with such an address; no packet is sent.
 #[must_use]
 pub fn local_address_towards(peer: &Transport) -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     bind_device(&socket2::SockRef::from(&socket), peer.vrf.as_deref()).ok()?;
-    socket.connect((peer.address, peer.port)).ok()?;
+    socket.connect((peer.remote.address()?, peer.port)).ok()?;
     match socket.local_addr().ok()?.ip() {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
     }
 }
 
-/// Sends and receives through this device alone.
+/// Sends and receives through this VRF or interface alone.
 fn bind_device(socket: &Socket, device: Option<&str>) -> Result<(), ConnectError> {
     let Some(device) = device else { return Ok(()) };
     socket.bind_device(Some(device.as_bytes())).map_err(|error| {
         let text = if error.raw_os_error() == Some(libc::ENODEV) {
-            format!("vrf {device} does not exist on this host")
+            format!("interface {device} does not exist on this host")
         } else {
-            format!("cannot use vrf {device}: {}", sys::describe(&error))
+            format!("cannot use interface {device}: {}", sys::describe(&error))
         };
         ConnectError { kind: error.kind(), text }
     })
@@ -190,29 +212,27 @@ fn configure(
     transport: &Transport,
     user_timeout: Option<Duration>,
 ) -> io::Result<()> {
-    let address = transport.address;
-    set_ttl(socket, address, transport.ttl)?;
+    let is_ipv4 = transport.remote.is_ipv4();
+    set_ttl(socket, is_ipv4, transport.ttl)?;
     if let Some(ttl) = transport.minimum_ttl {
-        sys::set_minimum_ttl(socket, address.is_ipv4(), ttl)?;
+        sys::set_minimum_ttl(socket, is_ipv4, ttl)?;
     }
-    match address {
-        IpAddr::V4(_) => socket.set_tos_v4(CONTROL)?,
-        IpAddr::V6(_) => socket.set_tclass_v6(CONTROL)?,
+    if is_ipv4 {
+        socket.set_tos_v4(CONTROL)?;
+    } else {
+        socket.set_tclass_v6(CONTROL)?;
     }
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(user_timeout)
 }
 
-fn set_ttl(socket: &Socket, family: IpAddr, ttl: u8) -> io::Result<()> {
-    match family {
-        IpAddr::V4(_) => socket.set_ttl_v4(ttl.into()),
-        IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl.into()),
-    }
+fn set_ttl(socket: &Socket, is_ipv4: bool, ttl: u8) -> io::Result<()> {
+    if is_ipv4 { socket.set_ttl_v4(ttl.into()) } else { socket.set_unicast_hops_v6(ttl.into()) }
 }
 
-async fn sign(socket: &Socket, peer: IpAddr, password: &Password) -> Result<Key, ConnectError> {
+async fn sign(socket: &Socket, peers: IpNet, password: &Password) -> Result<Key, ConnectError> {
     let key = read_key(password).await?;
-    sys::set_tcp_md5(socket, peer, &key.0).map_err(|error| unusable(password, &error))?;
+    sys::set_tcp_md5(socket, peers, &key.0).map_err(|error| unusable(password, &error))?;
     Ok(key)
 }
 

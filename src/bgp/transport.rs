@@ -1,4 +1,5 @@
 //! Where a peer is and how TCP gets there, as data; and what its errors mean in words.
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,13 +7,73 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::down::ConnectError;
+use crate::route::ScopedAddress;
 use crate::sys;
+
+/// Where a peer is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Remote {
+    /// At this address
+    Address(IpAddr),
+    /// At this link-local address on this interface
+    LinkLocal(Ipv6Addr, String),
+    /// Whoever is the router on this interface, by its link-local address ("unnumbered")
+    Router(String),
+}
+
+impl Remote {
+    /// Its address, where that was configured.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::LinkLocal(address, _) => Some(IpAddr::V6(*address)),
+            Self::Router(_) => None,
+        }
+    }
+
+    /// The interface on which alone it is reached.
+    #[must_use]
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            Self::Address(_) => None,
+            Self::LinkLocal(_, interface) | Self::Router(interface) => Some(interface),
+        }
+    }
+
+    /// Whether it may speak from this address.
+    #[must_use]
+    pub fn is_at(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Router(_) => {
+                matches!(address, IpAddr::V6(ip) if ip.is_unicast_link_local())
+            }
+            Self::Address(_) | Self::LinkLocal(..) => self.address() == Some(address),
+        }
+    }
+
+    /// Whether IPv4 leads to it.
+    #[must_use]
+    pub fn is_ipv4(&self) -> bool {
+        matches!(self, Self::Address(IpAddr::V4(_)))
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::LinkLocal(address, interface) => write!(f, "{address} on {interface}"),
+            Self::Router(interface) => write!(f, "the router on {interface}"),
+        }
+    }
+}
 
 /// How to reach a peer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Transport {
-    /// The peer's address
-    pub address: IpAddr,
+    /// Where it is
+    pub remote: Remote,
     /// The port it listens on
     pub port: u16,
     /// Our end; the kernel's choice when `None`
@@ -32,19 +93,40 @@ pub struct Transport {
 pub struct Listening {
     /// The unspecified address of a family
     pub any: IpAddr,
-    /// Through this VRF alone
-    pub vrf: Option<String>,
+    /// Through this VRF or interface alone
+    pub device: Option<String>,
 }
 
 impl Listening {
-    /// Where this peer must be listened for.
+    /// Whom to listen for, and where.
     #[must_use]
-    pub fn to(peer: &Transport) -> Self {
-        let any: IpAddr = match peer.address {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    pub fn places(peers: &[Transport]) -> BTreeMap<Self, Vec<Transport>> {
+        let mut places: BTreeMap<Self, Vec<Transport>> = BTreeMap::new();
+        for peer in peers {
+            places.entry(Self::to(peer)).or_default().push(peer.clone());
+        }
+        // Who comes by an interface that is listened on by itself comes to no other listener.
+        let anywhere = |peer: &&Transport| {
+            peer.vrf.is_none() && matches!(peer.remote, Remote::Address(IpAddr::V6(_)))
         };
-        Self { any, vrf: peer.vrf.clone() }
+        let anywhere: Vec<_> = peers.iter().filter(anywhere).cloned().collect();
+        for guests in places.values_mut() {
+            if guests.iter().any(|peer| peer.remote.interface().is_some()) {
+                guests.extend(anywhere.iter().cloned());
+            }
+        }
+        places
+    }
+
+    /// Where this peer must be listened for.
+    fn to(peer: &Transport) -> Self {
+        let any: IpAddr = if peer.remote.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let device = peer.remote.interface().or(peer.vrf.as_deref());
+        Self { any, device: device.map(str::to_owned) }
     }
 }
 
@@ -67,10 +149,10 @@ impl fmt::Display for Password {
 }
 
 impl Transport {
-    /// A failed attempt in words, with what to look at.
+    /// A failed attempt in words, with what to look at. `to`: the peer's address.
     #[must_use]
-    pub fn explain(&self, error: &io::Error) -> ConnectError {
-        let at = format!("{} port {}", self.address, self.port);
+    pub fn explain(&self, to: IpAddr, error: &io::Error) -> ConnectError {
+        let at = self.place(to);
         let kind = error.kind();
         let text = if kind == io::ErrorKind::ConnectionRefused {
             format!(
@@ -86,7 +168,7 @@ impl Transport {
                 None => format!("no source address for {at}: {}", sys::describe(error)),
             }
         } else if kind == io::ErrorKind::TimedOut {
-            self.no_answer_text()
+            self.no_answer_text(to)
         } else {
             format!("cannot connect to {at}: {}", sys::describe(error))
         };
@@ -95,12 +177,19 @@ impl Transport {
 
     /// An attempt that nobody answered in time.
     #[must_use]
-    pub fn no_answer(&self, within: Duration) -> ConnectError {
-        let text = format!("{} (waited {within:?})", self.no_answer_text());
+    pub fn no_answer(&self, to: IpAddr, within: Duration) -> ConnectError {
+        let text = format!("{} (waited {within:?})", self.no_answer_text(to));
         ConnectError { kind: io::ErrorKind::TimedOut, text }
     }
 
-    fn no_answer_text(&self) -> String {
+    fn place(&self, to: IpAddr) -> String {
+        match self.remote.interface() {
+            None => format!("{to} port {}", self.port),
+            Some(interface) => format!("{to} on {interface} port {}", self.port),
+        }
+    }
+
+    fn no_answer_text(&self, to: IpAddr) -> String {
         let md5 = match self.password {
             Some(_) => "the TCP MD5 password differs from the router's",
             None => "the router demands a TCP MD5 password",
@@ -110,9 +199,8 @@ impl Transport {
             None => "",
         };
         format!(
-            "no answer from {} port {}: the router is down, TCP is filtered on the way,{ttl} or \
-             {md5}",
-            self.address, self.port
+            "no answer from {}: the router is down, TCP is filtered on the way,{ttl} or {md5}",
+            self.place(to)
         )
     }
 }
@@ -121,7 +209,7 @@ impl Transport {
 #[derive(Debug)]
 pub enum Tcp {
     /// It came about; our end has this address
-    Connected(IpAddr),
+    Connected(ScopedAddress),
     /// It did not
     Failed(ConnectError),
     /// Octets from the peer

@@ -67,9 +67,9 @@ fn restart(table: &mut Table<'_>) -> Restart {
 /// A router ID can only be chosen among IPv4 addresses.
 pub(super) fn check_router_id(reading: &Reading, bgp: &Bgp, place: &Place, peers: &Peers) {
     let known = !reading.incomplete.get() && peers.all.values().all(Option::is_some);
-    let mut addresses = peers.all.values().flatten().map(|peer| peer.bgp.transport.address);
+    let mut remotes = peers.all.values().flatten().map(|peer| &peer.bgp.transport.remote);
     let has_peers = !peers.all.is_empty();
-    if known && has_peers && bgp.router_id.is_none() && addresses.all(|address| address.is_ipv6()) {
+    if known && has_peers && bgp.router_id.is_none() && remotes.all(|remote| !remote.is_ipv4()) {
         let message = "[bgp] needs `router-id`, since no peer has an IPv4 address";
         let help = "write router-id = \"10.0.0.21\", with a number that no other router has";
         reading.problems.push(Problem::new(place, message).help(help));

@@ -13,6 +13,7 @@ mod name;
 mod peer;
 mod policy;
 mod problem;
+mod remote;
 mod service;
 mod syntax;
 mod table;
@@ -24,6 +25,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use crate::bfd::sessions::Hops;
 use crate::bgp::connection::Restart;
 use crate::route::{Asn, NextHops, PeerName, ServiceName};
 use crate::{bfd, rib};
@@ -71,13 +73,24 @@ pub struct Peer {
     /// Its BGP side
     pub bgp: crate::bgp::peer::Config,
     /// Its BFD side, if it has one
-    pub bfd: Option<bfd::sessions::Config>,
+    pub bfd: Option<Bfd>,
     /// What its routes name as next hop in place of our addresses
     pub next_hops: NextHops,
     /// The routes that are taken in from it, if any are
     pub accept: Option<crate::bgp::accept::Accept>,
     /// For people
     pub description: Option<String>,
+}
+
+/// A `[bfd.*]`, as a peer uses it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bfd {
+    /// How far away the peer may be
+    pub hops: Hops,
+    /// The smallest TTL accepted
+    pub minimum_ttl: u8,
+    /// Its timers
+    pub session: bfd::session::Config,
 }
 
 /// The least severe message that is logged.

@@ -7,14 +7,15 @@ use std::time::Duration;
 use super::accept::accept;
 use super::bgp::{ASNS, BGP_PORT, PORTS, Profile, usable};
 use super::problem::Problem;
-use super::table::{LATER, Located, Table, untext};
+use super::remote::remote;
+use super::table::{Located, Table, untext};
 use super::value::{Text, WrittenRemoteAsn};
-use super::{Bgp, Named, Peer, address, in_order, name, resolve};
-use crate::bfd::sessions::{Config as BfdConfig, Hops};
+use super::{Bfd, Bgp, Named, Peer, address, in_order, name, resolve};
+use crate::bfd::sessions::Hops;
 use crate::bgp::connection::{self, RemoteAsn};
 use crate::bgp::peer;
-use crate::bgp::transport::{Password, Transport};
-use crate::route::{Asn, NextHops, PeerName, Role};
+use crate::bgp::transport::{Password, Remote, Transport};
+use crate::route::{Asn, Family, NextHops, PeerName, Role};
 
 const HOLD_TIME: Duration = Duration::from_secs(90);
 /// RFC 4271 §4.4
@@ -32,6 +33,8 @@ pub(super) struct Peers {
     pub(super) all: BTreeMap<PeerName, Option<Peer>>,
     /// Whose address it is
     pub(super) addresses: BTreeMap<IpAddr, Located<PeerName>>,
+    /// Who is on which interface
+    pub(super) links: BTreeMap<String, Vec<(Remote, Located<PeerName>)>>,
     /// To whom it is our address
     pub(super) sources: BTreeMap<IpAddr, Located<PeerName>>,
     /// To whom it is the next hop of our routes
@@ -60,10 +63,9 @@ fn peer(
     profiles: &BTreeMap<String, Profile>,
     others: &mut Peers,
 ) -> Option<Peer> {
-    table.only_false(&["dual-stack"]);
-    table.later(&["interface"], LATER);
     table.later(&["tcp-ao"], NO_TCP_AO);
-    let addresses = addresses(&mut table, name, others);
+    let remote = remote(&mut table, name, others);
+    let dual_stack = table.or("dual-stack", true);
     let asns = asns(&mut table, bgp);
     let (hold_time, keepalive_time) = timers(&mut table);
     let connect_retry_time = connect_retry_time(&mut table);
@@ -85,7 +87,7 @@ fn peer(
     });
     table.finish();
 
-    let ((address, source_address), (local_asn, remote_asn)) = (addresses?, asns?);
+    let ((remote, source_address), (local_asn, remote_asn)) = (remote?, asns?);
     let external = match remote_asn {
         RemoteAsn::Number(asn) => asn != local_asn,
         RemoteAsn::External => true,
@@ -96,17 +98,31 @@ fn peer(
             None => (Hops::Single, 255), // RFC 5881 §5
             Some(_) => (Hops::Multi, minimum_ttl),
         };
-        BfdConfig { remote: address, source: source_address, hops, minimum_ttl, session }
+        Bfd { hops, minimum_ttl, session }
     });
     let ttl = match minimum_ttl {
         None => multihop.unwrap_or(if external { 1 } else { 255 }),
         Some(_) => 255, // RFC 5082 §3
     };
-    let transport = Transport { address, port, source_address, vrf, ttl, minimum_ttl, password };
-    let session =
-        connection::Config { local_asn, remote_asn, hold_time, keepalive_time, role, restart };
+    let families = families(&remote, dual_stack);
+    let transport = Transport { remote, port, source_address, vrf, ttl, minimum_ttl, password };
+    let session = connection::Config {
+        local_asn,
+        remote_asn,
+        families,
+        hold_time,
+        keepalive_time,
+        role,
+        restart,
+    };
     let bgp = peer::Config { transport, session, connect_retry_time, passive };
     Some(Peer { bgp, bfd, next_hops, accept, description })
+}
+
+/// `dual-stack`: both families, or that of the session's addresses alone.
+fn families(remote: &Remote, dual_stack: bool) -> Vec<Family> {
+    let own = if remote.is_ipv4() { Family::Ipv4Unicast } else { Family::Ipv6Unicast };
+    if dual_stack { Family::ALL.to_vec() } else { vec![own] }
 }
 
 /// RFC 9234 §4: roles are for what passes between two ASes.
@@ -231,7 +247,8 @@ fn next_hops(table: &mut Table<'_>, name: &PeerName, others: &mut Peers) -> Next
         let located = Located { value: name.clone(), place: place.clone() };
         others.next_hops.entry(hop).or_insert(located);
     }
-    NextHops { ipv4: ipv4.map(|hop| hop.value), ipv6: ipv6.map(|hop| hop.value) }
+    let (ipv4, ipv6) = (ipv4.map(|hop| hop.value), ipv6.map(|hop| hop.value));
+    NextHops { ipv4, ipv6, link_local: None }
 }
 
 fn vrf(table: &mut Table<'_>) -> Option<String> {
@@ -254,52 +271,4 @@ fn description(table: &mut Table<'_>) -> Option<String> {
         table.problem(Problem::new(&written.place, message));
     }
     Some(written.value)
-}
-
-/// The two ends of the session: `address` and `source-address`.
-fn addresses(
-    table: &mut Table<'_>,
-    name: &PeerName,
-    others: &mut Peers,
-) -> Option<(IpAddr, Option<IpAddr>)> {
-    let address = table.required::<Text<IpAddr>>("address", "\"10.0.0.1\"").map(untext);
-    let source = table.optional::<Text<IpAddr>>("source-address").map(untext);
-    if let Some(source) = &source {
-        let what = "our address for a session";
-        let problem = address::problem(source.value.into(), &source.place, what);
-        problem.into_iter().for_each(|problem| table.problem(problem));
-        let located = Located { value: name.clone(), place: source.place.clone() };
-        others.sources.entry(source.value).or_insert(located);
-    }
-    let address = address?;
-    if let Some(first) = others.addresses.get(&address.value) {
-        let message = format!("two peers have the address {}", address.value);
-        table.problem(Problem::new(&address.place, message).also(&first.place, "the other one"));
-    }
-    let located = Located { value: name.clone(), place: address.place.clone() };
-    others.addresses.entry(address.value).or_insert(located);
-    if let Some(problem) = address_problem(&address) {
-        table.problem(problem);
-        return None;
-    }
-    if let Some(source) = &source {
-        let message = "`source-address` and `address` must be";
-        let problem = |what| Problem::new(&source.place, format!("{message} {what}"));
-        if source.value == address.value {
-            table.problem(problem("different"));
-        } else if source.value.is_ipv4() != address.value.is_ipv4() {
-            table.problem(problem("of one family"));
-        }
-    }
-    Some((address.value, source.map(|source| source.value)))
-}
-
-fn address_problem(address: &Located<IpAddr>) -> Option<Problem> {
-    if let IpAddr::V6(ip) = address.value
-        && ip.is_unicast_link_local()
-    {
-        let message = "a link-local peer needs its interface, which is not yet supported";
-        return Some(Problem::new(&address.place, message).help("use its global address"));
-    }
-    address::problem(address.value.into(), &address.place, "a peer")
 }

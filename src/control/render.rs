@@ -1,5 +1,6 @@
 //! [`Status`] and [`PeerRoutes`] as a person reads them: what is wrong stands out, and says why.
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -132,7 +133,9 @@ impl Page {
 
     fn peer(&mut self, peer: &PeerStatus, width: usize) {
         let name = format!("{:width$}", peer.name.as_ref());
-        let mut first = format!("{name}  {}  {}", peer.address, peer.state);
+        let place = place(peer.address, peer.interface.as_deref());
+        let known = peer.remote_host_name.as_ref().map_or_else(String::new, |n| format!(" ({n})"));
+        let mut first = format!("{name}  {place}{known}  {}", peer.state);
         let since = self.ago(&peer.since);
         if peer.established {
             let prefixes = plural(peer.prefixes_announced, "prefix", "prefixes");
@@ -280,7 +283,8 @@ impl Page {
             (true, true) => Mark::Good,
         };
         let sent = plural(peer.sent.len(), "route", "routes");
-        let mut first = format!("{}  {}  {}, {sent} sent", peer.name, peer.address, peer.state);
+        let place = place(peer.address, peer.interface.as_deref());
+        let mut first = format!("{}  {place}  {}, {sent} sent", peer.name, peer.state);
         if !peer.not_sent.is_empty() {
             let _ = write!(first, ", {} not sent", peer.not_sent.len());
         }
@@ -353,6 +357,15 @@ impl Page {
             3600..86400 => format!("{}h {}m", seconds / 3600, seconds / 60 % 60),
             _ => format!("{}d {}h", seconds / 86400, seconds / 3600 % 24),
         }
+    }
+}
+
+/// Where a peer is.
+fn place(address: Option<IpAddr>, interface: Option<&str>) -> String {
+    match (address, interface) {
+        (Some(address), None) => address.to_string(),
+        (Some(address), Some(interface)) => format!("{address} on {interface}"),
+        (None, interface) => format!("on {}", interface.unwrap_or("?")),
     }
 }
 

@@ -231,12 +231,9 @@ impl Owner {
                 self.speaker.handle(Input::CannotListen(place, trouble), now);
             }
             TcpEvent::Accepted(accepted) => {
-                let Some(local) = accepted.local() else { return };
-                let remote = accepted.remote;
+                let Some(ends) = accepted.ends() else { return };
                 // A stranger is not answered.
-                let Some((name, serial)) = self.speaker.handle_accepted(remote, local, now) else {
-                    return;
-                };
+                let Some((name, serial)) = self.speaker.handle_accepted(ends, now) else { return };
                 let Some(peer) = self.speaker.config().peers.get(&name) else { return };
                 self.connections.adopt(name, serial, accepted, &peer.bgp);
             }
@@ -248,8 +245,8 @@ impl Owner {
         let now = Instant::now();
         while let Some(output) = self.speaker.poll_output() {
             match output {
-                Output::Connect(peer, serial, transport, user_timeout) => {
-                    self.connections.connect(peer, serial, transport, user_timeout);
+                Output::Connect(peer, serial, transport, to, user_timeout) => {
+                    self.connections.connect(peer, serial, transport, to, user_timeout);
                 }
                 Output::Close(peer, serial, last_words) => {
                     self.connections.close(&peer, serial, last_words);

@@ -18,6 +18,9 @@ use rtnetlink::packet_route::address::{
     AddressScope, CacheInfo,
 };
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteProtocol,
     RouteScope, RouteType, RouteVia,
@@ -30,7 +33,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    Address, Event, Link, NextHop, PROTOCOL, Request, Route, RouteEvent, RouteKey, RouteRequest,
+    Address, Event, Link, Neighbour, NextHop, PROTOCOL, Request, Route, RouteEvent, RouteKey,
+    RouteRequest,
 };
 use crate::sys;
 
@@ -51,32 +55,46 @@ const RETRY: Duration = Duration::from_secs(1);
 pub async fn run(mut requests: mpsc::UnboundedReceiver<Request>, events: mpsc::Sender<Event>) {
     // The trouble that was told last, until it is over.
     let mut told = None;
+    let mut neighbours = false;
     while !events.is_closed() {
         // Whatever ended it, all is read again from a new socket.
-        if let Err(error) = serve(&mut requests, &events, &mut told).await {
-            let text = format!("cannot talk to the kernel over netlink: {error}");
-            if told.as_ref() != Some(&text) {
-                let _ = events.send(Event::Broken(text.clone())).await;
-                told = Some(text);
+        match serve(&mut requests, &events, neighbours, &mut told).await {
+            Ok(End::Watch(changed)) => neighbours = changed,
+            Ok(End::OwnerGone) => return,
+            Err(error) => {
+                let text = format!("cannot talk to the kernel over netlink: {error}");
+                if told.as_ref() != Some(&text) {
+                    let _ = events.send(Event::Broken(text.clone())).await;
+                    told = Some(text);
+                }
+                sleep_until(Instant::now() + RETRY).await;
             }
         }
-        sleep_until(Instant::now() + RETRY).await;
     }
+}
+
+/// Why a socket is no longer of use.
+enum End {
+    OwnerGone,
+    /// It is to report neighbours, or no longer
+    Watch(bool),
 }
 
 async fn serve(
     requests: &mut mpsc::UnboundedReceiver<Request>,
     events: &mpsc::Sender<Event>,
+    neighbours: bool,
     told: &mut Option<String>,
-) -> Result<(), String> {
+) -> Result<End, String> {
     let failed = |error: io::Error| sys::describe(&error);
-    let groups = [
+    let mut groups = vec![
         MulticastGroup::Link,
         MulticastGroup::Ipv4Ifaddr,
         MulticastGroup::Ipv6Ifaddr,
         MulticastGroup::Ipv4Route,
         MulticastGroup::Ipv6Route,
     ];
+    groups.extend(neighbours.then_some(MulticastGroup::Neigh));
     let (mut watching, watch, mut changes) =
         rtnetlink::new_multicast_connection(&groups).map_err(failed)?;
     watching.socket_mut().socket_mut().set_rx_buf_sz(RECEIVE_BUFFER).map_err(failed)?;
@@ -92,6 +110,10 @@ async fn serve(
         // Each of these can be dropped half-way without losing anything.
         tokio::select! {
             () = sleep_until(dump_at) => {
+                if neighbours {
+                    let all = Event::Neighbours(dump_neighbours(&handle).await?);
+                    if events.send(all).await.is_err() { break }
+                }
                 let (links, addresses) = dump(&handle).await?;
                 if events.send(Event::Dump(links, addresses)).await.is_err() { break }
                 let routes = dump_routes(&handle).await?;
@@ -105,31 +127,24 @@ async fn serve(
             }
             request = requests.recv() => {
                 let Some(request) = request else { break };
-                let mut answers = Vec::new();
-                let mut next = Some(request);
-                while let Some(request) = next {
-                    if request == Request::Route(RouteRequest::Read) {
-                        dump_at = Instant::now();
-                    } else {
-                        answers.push(carry_out(&handle, request).await);
-                    }
-                    let more = answers.len() < BATCH;
-                    next = if more { requests.try_recv().ok() } else { None };
-                }
+                let batch = carry_out_all(&handle, request, requests).await;
                 // The owner hears of changes before it hears that they were made.
-                if timeout(PATIENCE, catch_up(&watch)).await.is_err() {
+                if timeout(PATIENCE, catch_up(&watch)).await.is_err() || batch.read {
                     dump_at = Instant::now();
                 }
                 while let Some(Some(change)) = changes.next().now_or_never() {
-                    if !report(change, events, &mut dump_at).await { return Ok(()) }
+                    if !report(change, events, &mut dump_at).await { return Ok(End::OwnerGone) }
                 }
-                for answer in answers {
-                    if events.send(answer).await.is_err() { return Ok(()) }
+                for answer in batch.answers {
+                    if events.send(answer).await.is_err() { return Ok(End::OwnerGone) }
+                }
+                if let Some(watch) = batch.watch_neighbours.filter(|watch| *watch != neighbours) {
+                    return Ok(End::Watch(watch));
                 }
             }
         }
     }
-    Ok(())
+    Ok(End::OwnerGone)
 }
 
 /// Waits until everything that happened so far has been read from the socket that is watched: an
@@ -200,6 +215,19 @@ async fn dump(handle: &Handle) -> Result<(Vec<Link>, Vec<Address>), String> {
     Ok((links.collect(), addresses.collect()))
 }
 
+async fn dump_neighbours(handle: &Handle) -> Result<Vec<Neighbour>, String> {
+    let mut question = NeighbourMessage::default();
+    question.header.family = AddressFamily::Inet6;
+    let all = read_all(handle, RouteNetlinkMessage::GetNeighbour(question)).await?;
+    Ok(all
+        .into_iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewNeighbour(message) => neighbour(&message),
+            _ => None,
+        })
+        .collect())
+}
+
 async fn dump_routes(handle: &Handle) -> Result<Vec<Route>, String> {
     let mut routes = Vec::new();
     for mut ours in [
@@ -217,6 +245,35 @@ async fn dump_routes(handle: &Handle) -> Result<Vec<Route>, String> {
         }));
     }
     Ok(routes)
+}
+
+/// What came of some requests.
+#[derive(Default)]
+struct Batch {
+    answers: Vec<Event>,
+    /// Everything is to be read again
+    read: bool,
+    watch_neighbours: Option<bool>,
+}
+
+/// Carries out a request, and those that wait behind it.
+async fn carry_out_all(
+    handle: &Handle,
+    first: Request,
+    requests: &mut mpsc::UnboundedReceiver<Request>,
+) -> Batch {
+    let mut batch = Batch::default();
+    let mut next = Some(first);
+    while let Some(request) = next {
+        match request {
+            Request::Route(RouteRequest::Read) => batch.read = true,
+            Request::WatchNeighbours(watch) => batch.watch_neighbours = Some(watch),
+            request => batch.answers.push(carry_out(handle, request).await),
+        }
+        let more = batch.answers.len() < BATCH;
+        next = if more { requests.try_recv().ok() } else { None };
+    }
+    batch
 }
 
 /// The answer to a request.
@@ -257,7 +314,7 @@ async fn carry_out(handle: &Handle, request: Request) -> Event {
         Request::Route(RouteRequest::Remove(key)) => {
             handle.route().del(any_route_message(*key)).execute().await
         }
-        Request::Route(RouteRequest::Read) => Ok(()),
+        Request::Route(RouteRequest::Read) | Request::WatchNeighbours(_) => Ok(()),
     };
     let Err(rtnetlink::Error::NetlinkError(message)) = &result else {
         return done(request, result.map_err(|error| error.to_string()));
@@ -336,6 +393,8 @@ fn event(message: RouteNetlinkMessage) -> Option<Event> {
         RouteNetlinkMessage::DelLink(message) => Some(Event::LinkGone(message.header.index)),
         RouteNetlinkMessage::NewAddress(message) => address(&message).map(Event::Address),
         RouteNetlinkMessage::DelAddress(message) => address(&message).map(Event::AddressGone),
+        RouteNetlinkMessage::NewNeighbour(message) => neighbour(&message).map(Event::Neighbour),
+        RouteNetlinkMessage::DelNeighbour(message) => neighbour(&message).map(Event::NeighbourGone),
         RouteNetlinkMessage::NewRoute(message) => {
             Some(Event::Route(RouteEvent::Changed(route(&message)?)))
         }
@@ -353,7 +412,28 @@ fn link(message: &LinkMessage) -> Option<Link> {
         _ => None,
     })?;
     let up = message.header.flags.contains(LinkFlags::Up);
-    Some(Link { index: message.header.index, name, up })
+    let carrier = message.header.flags.contains(LinkFlags::LowerUp);
+    Some(Link { index: message.header.index, name, up, carrier })
+}
+
+/// `None` for one that is not link-local.
+fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(*ip),
+        _ => None,
+    })?;
+    let header = &message.header;
+    let there = matches!(
+        header.state,
+        NeighbourState::Reachable
+            | NeighbourState::Stale
+            | NeighbourState::Delay
+            | NeighbourState::Probe
+            | NeighbourState::Permanent
+    );
+    let router = header.flags.contains(NeighbourFlags::Router);
+    let neighbour = Neighbour { index: header.ifindex, address, router, there };
+    address.is_unicast_link_local().then_some(neighbour)
 }
 
 fn address(message: &AddressMessage) -> Option<Address> {
@@ -375,7 +455,9 @@ fn address(message: &AddressMessage) -> Option<Address> {
         | AddressFlags::Dadfailed
         | AddressFlags::Secondary;
     let usable = message.header.scope == AddressScope::Universe && !flags.intersects(unusable);
-    Some(Address { index: message.header.index, prefix, ours, usable })
+    let tentative = flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed)
+        && !flags.contains(AddressFlags::Optimistic);
+    Some(Address { index: message.header.index, prefix, ours, usable, tentative })
 }
 
 /// `None` for routes of others.

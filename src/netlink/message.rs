@@ -1,6 +1,6 @@
 //! What the mirror and the driver of the kernel's side say to each other.
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -13,6 +13,8 @@ pub struct Link {
     pub name: String,
     /// It is administratively up
     pub up: bool,
+    /// Something is at the other end
+    pub carrier: bool,
 }
 
 /// An address on an interface.
@@ -26,6 +28,21 @@ pub struct Address {
     pub ours: bool,
     /// Others may use it to reach us: global scope, neither tentative nor deprecated
     pub usable: bool,
+    /// It cannot be used yet, or never: others may have it too (RFC 4862 §5.4)
+    pub tentative: bool,
+}
+
+/// A link-local neighbour.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Neighbour {
+    /// The interface's number
+    pub index: u32,
+    /// Its address
+    pub address: Ipv6Addr,
+    /// It says that it is a router (RFC 4861 §7.3.3: IsRouter)
+    pub router: bool,
+    /// The kernel does not know better than that it is there
+    pub there: bool,
 }
 
 /// What the driver reports.
@@ -47,6 +64,12 @@ pub enum Event {
     AlreadyThere(u32, IpAddr),
     /// About routes
     Route(RouteEvent),
+    /// All link-local neighbours; replaces what was known
+    Neighbours(Vec<Neighbour>),
+    /// A new or changed one
+    Neighbour(Neighbour),
+    /// One is gone
+    NeighbourGone(Neighbour),
     /// The kernel cannot be talked to, for this reason
     Broken(String),
 }
@@ -62,6 +85,8 @@ pub enum Request {
     CreateDummy(String),
     /// About routes
     Route(RouteRequest),
+    /// Report link-local neighbours, or no longer
+    WatchNeighbours(bool),
 }
 
 /// What tells a route from all others in the kernel.

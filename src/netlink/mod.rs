@@ -11,6 +11,7 @@
 //! interface on which a router is.
 pub mod driver;
 mod message;
+mod neighbours;
 pub mod reach;
 pub mod routes;
 
@@ -23,10 +24,11 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::route::NextHops;
+use crate::route::{NextHops, ScopedAddress};
 pub use message::{
-    Address, Event, Link, NextHop, Request, Route, RouteEvent, RouteKey, RouteRequest,
+    Address, Event, Link, Neighbour, NextHop, Request, Route, RouteEvent, RouteKey, RouteRequest,
 };
+pub use neighbours::{Neighbours, NoRouter};
 pub use routes::Routes;
 
 /// Marks our addresses (`IFA_PROTO`, Linux 5.18) and routes (`rtm_protocol`); "v".
@@ -184,11 +186,10 @@ impl Addresses {
     }
 
     /// Our addresses on the interface that has `local`: that one for its own family, the first
-    /// usable one that is not a VIP for the other.
+    /// usable one that is not a VIP for the other. Between link-local addresses there is no IPv4.
     #[must_use]
-    pub fn next_hops(&self, local: IpAddr, is_vip: impl Fn(&IpAddr) -> bool) -> NextHops {
-        let holders = self.present.values().filter(|a| a.prefix.addr() == local);
-        let index = holders.map(|address| address.index).next();
+    pub fn next_hops(&self, local: ScopedAddress, is_vip: impl Fn(&IpAddr) -> bool) -> NextHops {
+        let index = self.holder(local).map(|address| address.index);
         let mut next_hops = NextHops::default();
         let others = self.present.values().filter(|address| Some(address.index) == index);
         for address in others.filter(|address| address.usable && !address.ours) {
@@ -198,8 +199,12 @@ impl Addresses {
                 IpAddr::V6(ip) => next_hops.ipv6 = next_hops.ipv6.or(Some(ip)),
             }
         }
-        match local {
+        match local.ip {
             IpAddr::V4(ip) => next_hops.ipv4 = Some(ip),
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+                next_hops.ipv4 = None;
+                next_hops.link_local = Some(ip);
+            }
             IpAddr::V6(ip) => next_hops.ipv6 = Some(ip),
         }
         next_hops
@@ -208,7 +213,10 @@ impl Addresses {
     /// Takes in what the driver reports.
     pub fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Route(_) => {}
+            Event::Route(_)
+            | Event::Neighbours(_)
+            | Event::Neighbour(_)
+            | Event::NeighbourGone(_) => {}
             Event::Broken(error) => {
                 if !self.known {
                     for vip in self.wanted.keys().copied().collect::<Vec<_>>() {
@@ -325,7 +333,7 @@ impl Addresses {
                     }
                 }
             }
-            Request::Route(_) => {}
+            Request::Route(_) | Request::WatchNeighbours(_) => {}
         }
     }
 

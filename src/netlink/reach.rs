@@ -1,10 +1,11 @@
 //! Through which interface a router is reached, and what is connected to this host: what the
-//! mirror of links and addresses says about routes.
+//! mirror of links and addresses says about routes and sessions.
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Address, Addresses, NextHop};
+use super::{Address, Addresses, Link, NextHop};
+use crate::route::{Ends, ScopedAddress};
 
 /// Why packets cannot be given to a next hop.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -36,17 +37,86 @@ impl Addresses {
         self.known
     }
 
-    /// The way to a next hop. `peer` is who named it, `local` our address towards that peer.
+    /// The number of an interface on which packets can be sent to link-local addresses.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot, in words.
+    pub fn usable_link(&self, name: &str) -> Result<u32, String> {
+        if !self.known {
+            let why = self.broken.as_deref().unwrap_or("not read from the kernel yet");
+            return Err(format!("interface {name} is not known: {why}"));
+        }
+        let link = self.links.values().find(|link| link.name == name);
+        let link = link.ok_or_else(|| format!("interface {name} does not exist"))?;
+        if !link.up {
+            return Err(format!("interface {name} is down"));
+        }
+        if !link.carrier {
+            return Err(format!("interface {name} has no carrier"));
+        }
+        let ours = self.present.values().filter(|address| address.index == link.index);
+        let mut ours = ours.filter(|address| match address.prefix.addr() {
+            IpAddr::V6(ip) => ip.is_unicast_link_local() && !address.tentative,
+            IpAddr::V4(_) => false,
+        });
+        match ours.next() {
+            Some(_) => Ok(link.index),
+            None => Err(format!(
+                "interface {name} has no link-local address of ours that can be used (IPv6 may be \
+                 disabled there)"
+            )),
+        }
+    }
+
+    /// Whether an address is on this host, and can be used.
+    #[must_use]
+    pub fn is_usable(&self, address: IpAddr) -> bool {
+        let mut holders = self.present.values().filter(|one| one.prefix.addr() == address);
+        holders.any(|one| !one.tentative)
+    }
+
+    /// The interface that an address means something on.
+    #[must_use]
+    pub fn link_of(&self, address: ScopedAddress) -> Option<&Link> {
+        self.links.get(&address.zone)
+    }
+
+    /// An address of ours as it is on the host.
+    #[must_use]
+    pub fn holder(&self, local: ScopedAddress) -> Option<&Address> {
+        let is = |address: &&Address| {
+            address.prefix.addr() == local.ip && (local.zone == 0 || address.index == local.zone)
+        };
+        self.present.values().find(is)
+    }
+
+    /// Why no packet reaches an address of ours, if that is so. `direct`: those that matter come
+    /// over the link of the address.
+    #[must_use]
+    pub fn cut_off(&self, local: ScopedAddress, direct: bool) -> Option<String> {
+        if !self.known {
+            return None;
+        }
+        let Some(address) = self.holder(local) else {
+            return Some(format!("our address {} is gone from this host", local.ip));
+        };
+        let link = self.links.get(&address.index)?;
+        if !link.up {
+            Some(format!("interface {} is down", link.name))
+        } else if direct && !link.carrier {
+            Some(format!("interface {} has no carrier", link.name))
+        } else {
+            None
+        }
+    }
+
+    /// The way to a next hop, which was named by the peer of a session.
     ///
     /// # Errors
     ///
     /// When there is none.
-    pub fn reach(
-        &self,
-        next_hop: IpAddr,
-        peer: IpAddr,
-        local: IpAddr,
-    ) -> Result<NextHop, Unreachable> {
+    pub fn reach(&self, next_hop: IpAddr, ends: Ends) -> Result<NextHop, Unreachable> {
         let is_broadcast = matches!(next_hop, IpAddr::V4(address) if address.is_broadcast());
         if next_hop.is_unspecified()
             || next_hop.is_multicast()
@@ -62,13 +132,13 @@ impl Addresses {
             return Err(Unreachable::Ours(next_hop));
         }
         let is_link_local = matches!(next_hop, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        let towards_peer = || self.present.values().find(|a| a.prefix.addr() == local);
+        let towards_peer = || self.holder(ends.local);
         let index = if is_link_local {
             towards_peer().map(|address| address.index)
         } else {
             // A peer that we speak with over one hop is on a link, whatever our prefix there is.
-            let of_peer = || towards_peer().filter(|_| next_hop == peer);
-            self.connected_to(next_hop, local).or_else(of_peer).map(|address| address.index)
+            let of_peer = || towards_peer().filter(|_| next_hop == ends.remote.ip);
+            self.connected_to(next_hop, ends.local).or_else(of_peer).map(|address| address.index)
         };
         let link = index.and_then(|index| self.links.get(&index));
         let link = link.ok_or(Unreachable::NotOnLink(next_hop))?;
@@ -87,10 +157,9 @@ impl Addresses {
 
     /// The address whose prefix an address is in: the longest, and on the interface of `local` if
     /// that is one of them.
-    fn connected_to(&self, address: IpAddr, local: IpAddr) -> Option<&Address> {
+    fn connected_to(&self, address: IpAddr, local: ScopedAddress) -> Option<&Address> {
         let here = self.present.values().filter(|here| here.prefix.contains(&address));
-        let of_local = self.present.values().find(|here| here.prefix.addr() == local);
-        let index = of_local.map(|here| here.index);
+        let index = self.holder(local).map(|here| here.index);
         here.max_by_key(|here| (here.prefix.prefix_len(), Some(here.index) == index))
     }
 }

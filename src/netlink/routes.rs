@@ -178,7 +178,13 @@ impl Routes {
                     self.broken = Some(error.clone());
                 }
             }
-            Event::Dump(..) | Event::Address(_) | Event::Done(..) | Event::AlreadyThere(..) => {}
+            Event::Dump(..)
+            | Event::Address(_)
+            | Event::Done(..)
+            | Event::AlreadyThere(..)
+            | Event::Neighbours(_)
+            | Event::Neighbour(_)
+            | Event::NeighbourGone(_) => {}
         }
     }
 

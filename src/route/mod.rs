@@ -6,6 +6,7 @@ mod extended;
 mod family;
 mod name;
 mod role;
+mod scoped;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,6 +17,7 @@ pub use extended::ExtendedCommunity;
 pub use family::Family;
 pub use name::{AdvertisementName, CheckName, PeerName, PoolName, ServiceName};
 pub use role::Role;
+pub use scoped::{Ends, ScopedAddress};
 
 /// What export policy says about a prefix. The path attributes that follow from the session (next
 /// hop, `AS_PATH`) are added when the UPDATE is built.
@@ -42,28 +44,53 @@ pub struct Attributes {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Weight(pub u16);
 
-/// What routes of each family name as their next hop: our addresses on the way to a peer, or what is
-/// configured in their place.
+/// What routes can name as their next hop: our addresses on the way to a peer, or what is configured
+/// in their place.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the fields are families")]
 pub struct NextHops {
     pub ipv4: Option<Ipv4Addr>,
+    /// A global one
     pub ipv6: Option<Ipv6Addr>,
+    /// Our end of a session between link-local addresses
+    pub link_local: Option<Ipv6Addr>,
+}
+
+/// What a route names as its next hop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NextHop {
+    /// A global address, if there is one
+    pub address: IpAddr,
+    /// Behind an IPv6 address, the link-local one that the peer sees us by (RFC 2545 §3)
+    pub link_local: Option<Ipv6Addr>,
+}
+
+impl From<IpAddr> for NextHop {
+    fn from(address: IpAddr) -> Self {
+        Self { address, link_local: None }
+    }
 }
 
 impl NextHops {
     /// These, and others where there are none.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
-        Self { ipv4: self.ipv4.or(others.ipv4), ipv6: self.ipv6.or(others.ipv6) }
+        Self {
+            ipv4: self.ipv4.or(others.ipv4),
+            ipv6: self.ipv6.or(others.ipv6),
+            link_local: self.link_local.or(others.link_local),
+        }
     }
 
-    /// The address for a family.
+    /// The one of a family.
     #[must_use]
-    pub fn get(self, family: Family) -> Option<IpAddr> {
+    pub fn get(self, family: Family) -> Option<NextHop> {
         match family {
-            Family::Ipv4Unicast => self.ipv4.map(IpAddr::V4),
-            Family::Ipv6Unicast => self.ipv6.map(IpAddr::V6),
+            Family::Ipv4Unicast => self.ipv4.map(|ip| IpAddr::V4(ip).into()),
+            Family::Ipv6Unicast => {
+                let address = IpAddr::V6(self.ipv6.or(self.link_local)?);
+                Some(NextHop { address, link_local: self.link_local })
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod histogram;
 mod input;
 pub mod notice;
 mod output;
+mod paths;
 mod peers;
 pub mod received;
 mod reload;
@@ -30,7 +31,7 @@ use crate::bgp::transport::Listening;
 use crate::check::driver::{Command as CheckCommand, Generation, Report};
 use crate::check::{CheckId, Outcome};
 use crate::config::Config;
-use crate::netlink::{self, Addresses, Presence};
+use crate::netlink::{self, Addresses, Neighbours, Presence};
 use crate::rib::Rib;
 use crate::route::{CheckName, Family, PeerName, ServiceName};
 use crate::service::Service;
@@ -70,6 +71,7 @@ pub struct Speaker {
     /// Which service a VIP belongs to
     owners: BTreeMap<IpAddr, ServiceName>,
     addresses: Addresses,
+    neighbours: Neighbours,
     /// VIPs to take off the host once every peer has been told
     leaving: BTreeSet<IpAddr>,
     rib: Rib,
@@ -133,6 +135,7 @@ impl Speaker {
             services: BTreeMap::new(),
             owners: BTreeMap::new(),
             addresses: Addresses::default(),
+            neighbours: Neighbours::default(),
             leaving: BTreeSet::new(),
             rib: Rib::default(),
             peers: BTreeMap::new(),
@@ -152,6 +155,7 @@ impl Speaker {
             speaker.add_peer(&name, None, now);
         }
         speaker.listen();
+        speaker.watch_neighbours(false);
         speaker.drain(now);
         speaker
     }
@@ -174,6 +178,7 @@ impl Speaker {
                     self.notice(Notice::new(Level::Error, error));
                 }
                 self.received.handle_netlink(&event, now);
+                self.neighbours.handle_event(&event);
                 self.look_at_host(&event, now);
                 self.addresses.handle_event(event, now);
             }

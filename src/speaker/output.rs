@@ -5,14 +5,15 @@ use std::time::Duration;
 use super::notice::Notice;
 use crate::bgp::Serial;
 use crate::bgp::transport::{Password, Transport};
-use crate::route::PeerName;
+use crate::route::{PeerName, ScopedAddress};
 use crate::{bfd, check, netlink};
 
 /// A wish.
 #[derive(Debug)]
 pub enum Output {
-    /// Connect to a peer; TCP gives up when data has not been acknowledged for this long
-    Connect(PeerName, Serial, Transport, Option<Duration>),
+    /// Connect to a peer, which is at this address; TCP gives up when data has not been acknowledged
+    /// for this long
+    Connect(PeerName, Serial, Transport, ScopedAddress, Option<Duration>),
     /// Stop connecting, or send these last octets and close
     Close(PeerName, Serial, Vec<u8>),
     /// TCP gives up when data has not been acknowledged for this long

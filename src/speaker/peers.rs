@@ -1,23 +1,23 @@
 //! The speaker's dealings with its peers: connections, BFD, next hops, and what each is to be told.
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
 use super::histogram::Histogram;
 use super::notice::{Level, Notice};
-use super::{Output, Speaker, Start};
-use crate::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
+use super::{Output, Speaker, Start, paths};
+use crate::bfd::driver::Event as BfdEvent;
 use crate::bfd::session::Event as BfdSessionEvent;
 use crate::bgp::Serial;
 use crate::bgp::adj_rib_out::Pending;
 use crate::bgp::connection::Opening;
 use crate::bgp::peer::{Action, BfdVerdict, Event, Peer};
 use crate::bgp::transport::{Tcp, Transport};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::netlink;
-use crate::route::{Family, NextHops, PeerName};
+use crate::route::{Ends, Family, NextHops, PeerName, ScopedAddress};
 
 /// Between attempts to find a router ID.
 const FIND_ROUTER_ID: Duration = Duration::from_secs(1);
@@ -27,6 +27,8 @@ const FIND_ROUTER_ID: Duration = Duration::from_secs(1);
 pub(super) struct PeerEntry {
     pub(super) peer: Peer,
     pub(super) bfd: BfdLook,
+    /// Its source-address can be used
+    pub(super) has_source: bool,
     /// From the decision on a prefix to its octets in the socket
     pub(super) decision_to_wire: Histogram,
     /// How many sessions ended, by the kind of reason
@@ -52,12 +54,14 @@ pub(super) struct BfdLook {
     pub(super) reason: Option<String>,
     /// What keeps it from working on our side
     pub(super) trouble: Option<String>,
+    /// The router that it is with, once that is known
+    pub(super) remote: Option<ScopedAddress>,
 }
 
 impl BfdLook {
     /// A session that has just begun.
     pub(super) fn new(now: Instant) -> Self {
-        Self { up: false, since: now, reason: None, trouble: None }
+        Self { up: false, since: now, reason: None, trouble: None, remote: None }
     }
 }
 
@@ -70,26 +74,20 @@ impl Speaker {
         })
     }
 
-    /// A remote speaker opened a connection to `local`. Returns whose it is and its number, or
-    /// `None` when nobody with this address is configured. The driver must have the connection
-    /// before outputs are carried out, since one of them may be to close it.
-    pub fn handle_accepted(
-        &mut self,
-        remote: IpAddr,
-        local: IpAddr,
-        now: Instant,
-    ) -> Option<(PeerName, Serial)> {
-        let of = |config: &config::Peer| config.bgp.transport.address;
-        let (name, _) = self.config.peers.iter().find(|(_, config)| of(config) == remote)?;
-        let name = name.clone();
-        let next_hops = self.next_hops(&name, local);
-        let serial = self.peers.get_mut(&name)?.peer.handle_accepted(local, next_hops, now);
+    /// A remote speaker opened a connection to us. Returns whose it is and its number, or `None` when
+    /// nobody with this address is configured. The driver must have the connection before outputs
+    /// are carried out, since one of them may be to close it.
+    pub fn handle_accepted(&mut self, ends: Ends, now: Instant) -> Option<(PeerName, Serial)> {
+        let name = self.peer_at(ends.remote)?;
+        let next_hops = self.next_hops(&name, ends.local);
+        let serial = self.peers.get_mut(&name)?.peer.handle_accepted(ends, next_hops, now);
+        self.update_cut_off(&name, now);
         self.drain(now);
         Some((name, serial))
     }
 
     /// What is configured for a peer, else our addresses on the interface of `local`.
-    fn next_hops(&self, name: &PeerName, local: IpAddr) -> NextHops {
+    fn next_hops(&self, name: &PeerName, local: ScopedAddress) -> NextHops {
         let fixed = self.config.peers.get(name).map(|peer| peer.next_hops).unwrap_or_default();
         fixed.or(self.addresses.next_hops(local, |address| self.owners.contains_key(address)))
     }
@@ -120,6 +118,7 @@ impl Speaker {
         match event {
             Tcp::Connected(local) => {
                 peer.handle_connected(serial, local, next_hops.unwrap_or_default(), now);
+                self.update_cut_off(name, now);
             }
             Tcp::Failed(error) => peer.handle_connect_failed(serial, error, now),
             Tcp::Received(octets) => peer.handle_input(serial, &octets, now),
@@ -181,11 +180,8 @@ impl Speaker {
     /// Begins with a peer, whose BFD session may be one that goes on.
     pub(super) fn add_peer(&mut self, name: &PeerName, ongoing: Option<BfdLook>, now: Instant) {
         let Some(config) = self.config.peers.get(name) else { return };
-        if let Some(bfd) = &config.bfd {
-            let command = BfdCommand::Set(name.clone(), bfd.clone());
-            self.outputs.push_back(Output::Bfd(command));
-        }
-        let mut peer = Peer::new(config.bgp.clone(), self.random.u64(..), now);
+        let path = paths::path(&config.bgp.transport, &self.addresses, &mut self.neighbours);
+        let mut peer = Peer::new(config.bgp.clone(), path, self.random.u64(..), now);
         peer.set_receiving(config.accept.is_some());
         if self.deferral.is_none() {
             peer.rib_mut().release_end_of_rib();
@@ -195,8 +191,9 @@ impl Speaker {
         }
         let bfd = ongoing.unwrap_or_else(|| BfdLook::new(now));
         let (decision_to_wire, session_downs) = (Histogram::default(), BTreeMap::new());
-        let entry = PeerEntry { peer, bfd, decision_to_wire, session_downs };
+        let entry = PeerEntry { peer, bfd, has_source: false, decision_to_wire, session_downs };
         self.peers.insert(name.clone(), entry);
+        self.set_bfd(name, now);
         self.begin_receiving(name);
         let prefixes = self.rib.prefixes().collect();
         self.export(&prefixes, now);
@@ -276,7 +273,7 @@ impl Speaker {
 
     pub(super) fn find_router_id(&mut self, now: Instant) {
         let peers = self.config.peers.values().map(|peer| &peer.bgp.transport);
-        let ipv4: Vec<_> = peers.filter(|peer| peer.address.is_ipv4()).cloned().collect();
+        let ipv4: Vec<_> = peers.filter(|peer| peer.remote.is_ipv4()).cloned().collect();
         self.find_router_id_at = (!ipv4.is_empty()).then_some(now + FIND_ROUTER_ID);
         if !ipv4.is_empty() {
             self.outputs.push_back(Output::FindRouterId(ipv4));
@@ -302,9 +299,13 @@ impl Speaker {
 
     /// Takes in what the peers have to say.
     pub(super) fn drain_peers(&mut self, now: Instant) {
-        if self.addresses.poll_host_changed() {
+        let host_changed = self.addresses.poll_host_changed();
+        if host_changed {
             self.update_next_hops(now);
             self.received.touch_all();
+        }
+        if self.neighbours.poll_changed() || host_changed {
+            self.update_paths(now);
         }
         let mut notices = Vec::new();
         for (name, entry) in &mut self.peers {
@@ -314,8 +315,8 @@ impl Speaker {
                 } else if let Event::Down(reason) = &event {
                     *entry.session_downs.entry(reason.label()).or_default() += 1;
                 }
-                let local = entry.peer.session().map(|(_, local)| local);
-                if let Some(reason) = self.received.handle_event(name, &event, local, now) {
+                let ends = entry.peer.session().map(|(_, ends)| ends);
+                if let Some(reason) = self.received.handle_event(name, &event, ends, now) {
                     entry.peer.close_all(&reason, now);
                 }
                 notices.extend(describe(name, event));
@@ -324,9 +325,9 @@ impl Speaker {
             while let Some(action) = entry.peer.poll_action() {
                 let name = name.clone();
                 self.outputs.push_back(match action {
-                    Action::Connect(serial) => {
+                    Action::Connect(serial, to) => {
                         let transport = config.bgp.transport.clone();
-                        Output::Connect(name, serial, transport, config.bgp.user_timeout())
+                        Output::Connect(name, serial, transport, to, config.bgp.user_timeout())
                     }
                     Action::Close(serial, last_words) => Output::Close(name, serial, last_words),
                     Action::SetUserTimeout(serial, limit) => {
@@ -336,6 +337,7 @@ impl Speaker {
                 });
             }
         }
+        self.follow_with_bfd(now);
         for notice in notices {
             self.notice(notice);
         }

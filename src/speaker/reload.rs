@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use super::notice::{Level, Notice};
 use super::peers::{BfdLook, listened_for};
-use super::{Output, Speaker};
+use super::{Output, Speaker, paths};
 use crate::bfd::driver::Command as BfdCommand;
 use crate::bgp::down::DownReason;
+use crate::bgp::transport::Transport;
 use crate::check::CheckId;
 use crate::check::driver::Command as CheckCommand;
 use crate::config::{Config, Peer};
@@ -123,6 +124,8 @@ impl Speaker {
         if listened_for(old) != listened || has_keys {
             self.listen();
         }
+        let was_watching = old.peers.values().any(paths::is_unnumbered);
+        self.watch_neighbours(was_watching);
         if self.router_id.is_none() {
             self.settle_router_id(fixed, now);
         }
@@ -143,14 +146,14 @@ impl Speaker {
         let Some(after) = self.config.peers.get(name) else { return };
         let Some(entry) = self.peers.get_mut(name) else { return };
         if before.bfd != after.bfd {
-            let command = match &after.bfd {
-                Some(bfd) => BfdCommand::Set(name.clone(), bfd.clone()),
-                None => BfdCommand::Remove(name.clone()),
-            };
             if !bfd_goes_on(before, after) {
                 entry.bfd = BfdLook::new(now);
             }
-            self.outputs.push_back(Output::Bfd(command));
+            if after.bfd.is_some() {
+                self.set_bfd(name, now);
+            } else {
+                self.outputs.push_back(Output::Bfd(BfdCommand::Remove(name.clone())));
+            }
         }
     }
 
@@ -185,10 +188,11 @@ impl Speaker {
 
 /// Whether there is a BFD session before and after, and it is the same one.
 fn bfd_goes_on(before: &Peer, after: &Peer) -> bool {
-    match (&before.bfd, &after.bfd) {
-        (Some(before), Some(after)) => before.is_same_session(after),
-        _ => false,
-    }
+    let ends = |peer: &Peer| {
+        let Transport { remote, source_address, .. } = &peer.bgp.transport;
+        Some((peer.bfd?.hops, remote.clone(), *source_address))
+    };
+    ends(before).is_some() && ends(before) == ends(after)
 }
 
 /// Whether the session need not be started anew.

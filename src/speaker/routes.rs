@@ -3,7 +3,7 @@
 //!
 //! The owner only takes a [`Snapshot`] of one peer, which shares its attributes with the routes; to
 //! put it into words is left to whoever asked.
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,11 @@ use crate::route::{Asn, Attributes, PeerName};
 pub struct PeerRoutes {
     /// As configured
     pub name: PeerName,
-    /// As configured
-    pub address: IpAddr,
+    /// As configured, or as found on its interface; `None` while it is not known
+    pub address: Option<IpAddr>,
+    /// The interface on which alone it is reached, as configured
+    #[serde(default)]
+    pub interface: Option<String>,
     /// Idle, Connect, Active, OpenSent, OpenConfirm or Established (RFC 4271 §8.2.2)
     pub state: String,
     /// Whether the session is up
@@ -42,6 +45,9 @@ pub struct SentRoute {
     pub prefix: IpNet,
     /// NEXT_HOP, or that of MP_REACH_NLRI
     pub next_hop: IpAddr,
+    /// The link-local one behind that, on an IPv6 link
+    #[serde(default)]
+    pub link_local_next_hop: Option<Ipv6Addr>,
     /// The nearest first; empty to an internal peer
     pub as_path: Vec<Asn>,
     /// ORIGIN; always IGP
@@ -77,7 +83,8 @@ pub struct NotSent {
 pub struct Snapshot {
     clock: Clock,
     name: PeerName,
-    address: IpAddr,
+    address: Option<IpAddr>,
+    interface: Option<String>,
     state: State,
     /// How the session writes routes; `None` without one, when nothing is sent
     target: Option<Target>,
@@ -96,7 +103,9 @@ impl Speaker {
     #[must_use]
     pub fn routes(&self, name: &PeerName, clock: Clock) -> Option<Snapshot> {
         let entry = self.peers.get(name)?;
-        let address = self.config.peers.get(name)?.bgp.transport.address;
+        let address = entry.peer.address().ok().map(|address| address.ip);
+        let remote = &self.config.peers.get(name)?.bgp.transport.remote;
+        let interface = remote.interface().map(str::to_owned);
         let rib = entry.peer.rib();
         let state = entry.peer.state();
         let (mut sent, mut not_sent) = (Vec::new(), Vec::new());
@@ -109,7 +118,7 @@ impl Speaker {
             }
         }
         let (name, target) = (name.clone(), rib.target().cloned());
-        Some(Snapshot { clock, name, address, state, target, sent, not_sent })
+        Some(Snapshot { clock, name, address, interface, state, target, sent, not_sent })
     }
 }
 
@@ -117,7 +126,7 @@ impl Snapshot {
     /// Puts it into words.
     #[must_use]
     pub fn describe(self) -> PeerRoutes {
-        let Self { clock, name, address, state, target, sent, not_sent } = self;
+        let Self { clock, name, address, interface, state, target, sent, not_sent } = self;
         let sent = sent.into_iter().filter_map(|(prefix, sent, pending)| {
             Some(describe(prefix, sent, pending, target.as_ref()?, clock))
         });
@@ -125,6 +134,7 @@ impl Snapshot {
         PeerRoutes {
             name,
             address,
+            interface,
             state: format!("{state:?}"),
             established: state == State::Established,
             time: clock.date(clock.now),
@@ -146,7 +156,8 @@ fn describe(
     let extended = target.extended_communities(&attributes);
     SentRoute {
         prefix,
-        next_hop,
+        next_hop: next_hop.address,
+        link_local_next_hop: next_hop.link_local,
         as_path: target.as_path(&attributes),
         origin: "IGP".into(),
         med: *med,

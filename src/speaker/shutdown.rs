@@ -62,7 +62,7 @@ impl Speaker {
         }
         self.notice(Notice::new(Level::Info, "stopping for a restart"));
         for entry in self.peers.values_mut() {
-            entry.peer.leave(now);
+            entry.peer.stop(&DownReason::Restarting, now);
         }
         self.phase = Phase::Removing(now);
         self.drain_peers(now);

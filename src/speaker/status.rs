@@ -58,8 +58,11 @@ pub struct PeerStatus {
     pub name: PeerName,
     /// As configured
     pub description: Option<String>,
-    /// As configured
-    pub address: IpAddr,
+    /// As configured, or as found on its interface; `None` while it is not known
+    pub address: Option<IpAddr>,
+    /// The interface on which alone it is reached, as configured
+    #[serde(default)]
+    pub interface: Option<String>,
     /// Idle, Connect, Active, OpenSent, OpenConfirm or Established (RFC 4271 §8.2.2)
     pub state: String,
     /// Whether the session is up
@@ -70,6 +73,9 @@ pub struct PeerStatus {
     pub remote_asn: Option<Asn>,
     /// The peer's BGP Identifier, while the session is up
     pub remote_router_id: Option<Ipv4Addr>,
+    /// The peer's name for itself, while the session is up
+    #[serde(default)]
+    pub remote_host_name: Option<String>,
     /// Our end of the session
     pub local_address: Option<IpAddr>,
     /// The negotiated families
@@ -381,13 +387,15 @@ fn peer_status(
     PeerStatus {
         name: name.clone(),
         description: config.description.clone(),
-        address: config.bgp.transport.address,
+        address: peer.address().ok().map(|address| address.ip),
+        interface: config.bgp.transport.remote.interface().map(str::to_owned),
         state: format!("{:?}", peer.state()),
         established: peer.state() == State::Established,
         since: clock.date(history.since()),
         remote_asn: session.map(|session| session.remote_asn),
         remote_router_id: session.map(|session| session.remote_router_id),
-        local_address: peer.session().map(|(_, local)| local),
+        remote_host_name: session.and_then(|session| session.remote_host_name.clone()),
+        local_address: peer.session().map(|(_, ends)| ends.local.ip),
         families: families.unwrap_or_default(),
         hold_time: session.map(|session| session.hold_time.as_secs()),
         prefixes_announced: peer.rib().sent_count(),

@@ -7,6 +7,7 @@ mod routers;
 mod routes;
 mod services;
 mod status;
+mod unnumbered;
 mod vips;
 mod world;
 

@@ -121,7 +121,7 @@ fn leftovers_of_a_crash_are_adopted_where_wanted_and_removed_where_not() {
     for (address, ours) in [("203.0.113.5", true), ("203.0.113.99", true), ("203.0.113.98", false)]
     {
         let ip: IpAddr = address.parse().expect("an address");
-        let address = Address { index: 1, prefix: ip.into(), ours, usable: true };
+        let address = Address { index: 1, prefix: ip.into(), ours, usable: true, tentative: false };
         world.addresses.insert((1, ip), address);
     }
     let mut world = world.boot();
@@ -152,7 +152,7 @@ fn an_ipv6_vip_goes_to_a_router_over_ipv4_once_there_is_an_ipv6_next_hop() {
     );
     let ip: IpAddr = "2001:db8:1::21".parse().expect("an address");
     let prefix = ipnet::IpNet::new(ip, 64).expect("a prefix");
-    let address = Address { index: 2, prefix, ours: false, usable: true };
+    let address = Address { index: 2, prefix, ours: false, usable: true, tentative: false };
     world.addresses.insert((2, ip), address);
     world.dump();
     world.run(millis(1));

@@ -4,7 +4,7 @@
 //! and a table of the routes they were sent. The kernel is a table of addresses. Checks run on the
 //! daemon's own schedule and find what a story says they find.
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,10 @@ use vipcast::check::schedule::Schedule;
 use vipcast::check::{Check, CheckId, Failure, Outcome};
 use vipcast::config::{self, Config, Source};
 use vipcast::netlink::{
-    Address, Event as NetlinkEvent, Link, NextHop, Request, Route, RouteEvent, RouteKey,
+    Address, Event as NetlinkEvent, Link, Neighbour, NextHop, Request, Route, RouteEvent, RouteKey,
     RouteRequest,
 };
-use vipcast::route::{Asn, Attributes, Family, PeerName};
+use vipcast::route::{Asn, Attributes, Family, PeerName, ScopedAddress};
 use vipcast::speaker::notice::Notice;
 use vipcast::speaker::routes::{PeerRoutes, Snapshot};
 use vipcast::speaker::status::{Clock, Status};
@@ -35,6 +35,10 @@ use vipcast::speaker::{Input, Output, Speaker};
 
 /// The host's end of every link; the routers are 10.0.0.1, 10.0.0.2 and so on.
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 21);
+/// Its link-local address on eth0, where it is the same way to the routers fe80::1 and so on.
+pub(crate) const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x21);
+/// The number of eth0.
+pub(crate) const ETH0: u32 = 2;
 
 /// How a router treats somebody who connects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,7 +80,7 @@ pub(crate) enum Reread {
 
 /// A router.
 pub(crate) struct Router {
-    pub(crate) address: IpAddr,
+    pub(crate) address: ScopedAddress,
     pub(crate) asn: Asn,
     pub(crate) mood: Mood,
     /// Whether packets pass
@@ -131,6 +135,10 @@ pub(crate) struct World {
     pub(crate) health: BTreeMap<String, Health>,
     pub(crate) links: BTreeMap<u32, Link>,
     pub(crate) addresses: BTreeMap<(u32, IpAddr), Address>,
+    /// Whether the daemon wants to know of those
+    watches_neighbours: bool,
+    /// Whom the kernel has met on eth0
+    met: BTreeMap<Ipv6Addr, Neighbour>,
     /// The kernel's routes: whether they are ours, and their next hops
     pub(crate) kernel_routes: BTreeMap<RouteKey, (bool, BTreeSet<NextHop>)>,
     /// What was asked about routes
@@ -164,21 +172,32 @@ impl World {
         for (name, peer) in &config.peers {
             routers.insert(name.clone(), Router::new(peer, start));
         }
-        let lo = Link { index: 1, name: "lo".into(), up: true };
-        let eth0 = Link { index: 2, name: "eth0".into(), up: true };
-        let uplink = Address {
-            index: 2,
-            prefix: IpNet::new(HOST.into(), 24).expect("a prefix"),
+        let lo = Link { index: 1, name: "lo".into(), up: true, carrier: true };
+        let eth0 = Link { index: ETH0, name: "eth0".into(), up: true, carrier: true };
+        let on_eth0 = |ip: IpAddr, length, usable| Address {
+            index: ETH0,
+            prefix: IpNet::new(ip, length).expect("a prefix"),
             ours: false,
-            usable: true,
+            usable,
+            tentative: false,
         };
+        let mut remotes = config.peers.values().map(|peer| &peer.bgp.transport.remote);
+        let is_on_link = remotes.any(|remote| remote.interface().is_some());
+        let uplink = on_eth0(HOST.into(), 24, true);
+        let link_local = on_eth0(LINK_LOCAL.into(), 64, false);
         Self {
             now: start,
             speaker: Speaker::new(config, Some("host1".into()), 1, start),
             routers,
             health: BTreeMap::new(),
-            links: BTreeMap::from([(1, lo), (2, eth0)]),
-            addresses: BTreeMap::from([((2, HOST.into()), uplink)]),
+            links: BTreeMap::from([(1, lo), (ETH0, eth0)]),
+            addresses: [uplink]
+                .into_iter()
+                .chain(is_on_link.then_some(link_local))
+                .map(|address| ((address.index, address.prefix.addr()), address))
+                .collect(),
+            watches_neighbours: false,
+            met: BTreeMap::new(),
             kernel_routes: BTreeMap::new(),
             route_requests: Vec::new(),
             reachable: vec![HOST],
@@ -305,6 +324,35 @@ impl World {
         if let Some(address) = self.addresses.remove(&(index, ip)) {
             self.feed(Input::Netlink(NetlinkEvent::AddressGone(address)));
         }
+        self.settle();
+    }
+
+    /// The kernel learns of a neighbour on eth0, or that one is not there any more.
+    pub(crate) fn meet(&mut self, address: &str, router: bool, there: bool) {
+        let address: Ipv6Addr = address.parse().expect("an address");
+        let neighbour = Neighbour { index: ETH0, address, router, there };
+        self.met.insert(address, neighbour);
+        if self.watches_neighbours {
+            self.feed(Input::Netlink(NetlinkEvent::Neighbour(neighbour)));
+        }
+        self.settle();
+    }
+
+    /// Somebody pulls the cable of an interface, or plugs it in.
+    pub(crate) fn set_carrier(&mut self, index: u32, carrier: bool) {
+        let link = self.links.get_mut(&index).expect("a link");
+        link.carrier = carrier;
+        let link = link.clone();
+        self.feed(Input::Netlink(NetlinkEvent::Link(link)));
+        self.settle();
+    }
+
+    /// Somebody gives the host an address on eth0.
+    pub(crate) fn add_address(&mut self, prefix: &str, tentative: bool) {
+        let prefix: IpNet = prefix.parse().expect("a prefix");
+        let address = Address { index: ETH0, prefix, ours: false, usable: !tentative, tentative };
+        self.addresses.insert((ETH0, prefix.addr()), address);
+        self.feed(Input::Netlink(NetlinkEvent::Address(address)));
         self.settle();
     }
 
@@ -449,7 +497,7 @@ impl World {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Connect(peer, serial, ..) => self.connect(peer, serial),
+            Output::Connect(peer, serial, _, to, _) => self.connect(peer, serial, to),
             Output::Close(peer, serial, last_words) => {
                 if self.dialing.get(&peer) == Some(&serial) {
                     self.dialing.remove(&peer);
@@ -510,11 +558,11 @@ impl World {
         }
     }
 
-    fn connect(&mut self, peer: PeerName, serial: Serial) {
+    fn connect(&mut self, peer: PeerName, serial: Serial, to: ScopedAddress) {
         let now = self.now;
         let Some(router) = self.routers.get_mut(&peer) else { return };
         router.attempts += 1;
-        if !router.link {
+        if !router.link || router.address != to {
             self.dialing.insert(peer, serial);
             return;
         }
@@ -527,6 +575,7 @@ impl World {
         let config = SessionConfig {
             local_asn: router.asn,
             remote_asn: RemoteAsn::External,
+            families: Family::ALL.to_vec(),
             hold_time: Duration::from_secs(90),
             keepalive_time: None,
             role: None,
@@ -537,7 +586,7 @@ impl World {
         } else {
             config
         };
-        let router_id = match router.address {
+        let router_id = match router.address.ip {
             IpAddr::V4(address) => address,
             IpAddr::V6(_) => Ipv4Addr::new(10, 9, 9, 9),
         };
@@ -551,7 +600,7 @@ impl World {
         router.connection = Some((serial, connection));
         router.taken = 0;
         let mood = router.mood;
-        self.feed(Input::Tcp(peer.clone(), serial, Tcp::Connected(HOST.into())));
+        self.feed(Input::Tcp(peer.clone(), serial, Tcp::Connected(host(to))));
         if mood == Mood::Hangs {
             self.router(peer.as_ref()).connection = None;
             self.feed(Input::Tcp(peer, serial, Tcp::Closed(None)));
@@ -638,7 +687,7 @@ impl World {
                 continue;
             };
             if let Some(bfd) = &mut router.bfd {
-                bfd.handle_datagram(datagram(HOST.into(), &packet, now));
+                bfd.handle_datagram(datagram(host(router.address), &packet, now));
             }
         }
         for router in self.routers.values_mut() {
@@ -675,10 +724,21 @@ impl World {
                 self.route_requests.push(request.clone());
                 return self.ask_for_route(request.clone());
             }
+            (Request::WatchNeighbours(watch), _) => {
+                self.watches_neighbours = *watch;
+                let all = self.met.values().copied().collect();
+                return self.feed(Input::Netlink(NetlinkEvent::Neighbours(all)));
+            }
             (Request::Add(..) | Request::CreateDummy(_), Some(error)) => Err(error.clone()),
             (Request::Add(index, vip), None) => {
                 let prefix = IpNet::from(*vip);
-                let address = Address { index: *index, prefix, ours: true, usable: vip.is_ipv4() };
+                let address = Address {
+                    index: *index,
+                    prefix,
+                    ours: true,
+                    usable: vip.is_ipv4(),
+                    tentative: false,
+                };
                 self.addresses.insert((*index, *vip), address);
                 event = Some(NetlinkEvent::Address(address));
                 Ok(())
@@ -690,7 +750,7 @@ impl World {
             }
             (Request::CreateDummy(name), None) => {
                 let index = 100 + u32::try_from(self.links.len()).expect("few links");
-                let link = Link { index, name: name.clone(), up: true };
+                let link = Link { index, name: name.clone(), up: true, carrier: true };
                 self.links.insert(index, link.clone());
                 event = Some(NetlinkEvent::Link(link));
                 Ok(())
@@ -738,14 +798,20 @@ impl World {
 
 impl Router {
     fn new(peer: &config::Peer, start: Instant) -> Self {
+        let zone = if peer.bgp.transport.remote.interface().is_some() { ETH0 } else { 0 };
+        let found = on_eth0("fe80::1").ip;
+        let ip = peer.bgp.transport.remote.address().unwrap_or(found);
+        let address = ScopedAddress { ip, zone };
         let bfd = peer.bfd.as_ref().map(|theirs| {
             let mut sessions = Sessions::new(77);
-            let config = BfdConfig { remote: HOST.into(), source: None, ..theirs.clone() };
+            let config::Bfd { hops, minimum_ttl, session } = *theirs;
+            let remote = host(address);
+            let config = BfdConfig { remote, source: None, hops, minimum_ttl, session };
             sessions.set(&"host".into(), config, start);
             sessions
         });
         Self {
-            address: peer.bgp.transport.address,
+            address,
             asn: match peer.bgp.session.remote_asn {
                 RemoteAsn::Number(asn) => asn,
                 RemoteAsn::External => Asn(65000),
@@ -813,7 +879,7 @@ impl Router {
         let (family, attributes) = (Family::of(prefix), Attributes::default());
         let announcement = Announcement {
             family,
-            next_hop,
+            next_hop: next_hop.into(),
             as_path: &as_path,
             extended_communities: &[],
             attributes: &attributes,
@@ -882,8 +948,21 @@ fn hide_route_refresh(octets: &mut [u8]) {
     }
 }
 
-fn datagram(source: IpAddr, payload: &[u8], at: Instant) -> Datagram<'_> {
+fn datagram(source: ScopedAddress, payload: &[u8], at: Instant) -> Datagram<'_> {
     Datagram { hops: Hops::Single, source, ttl: Some(255), payload, at }
+}
+
+/// The host's end of a connection to a router.
+fn host(router: ScopedAddress) -> ScopedAddress {
+    match router.zone {
+        0 => IpAddr::V4(HOST).into(),
+        zone => ScopedAddress { ip: LINK_LOCAL.into(), zone },
+    }
+}
+
+/// A link-local address on eth0.
+pub(crate) fn on_eth0(address: &str) -> ScopedAddress {
+    ScopedAddress { ip: address.parse().expect("an address"), zone: ETH0 }
 }
 
 /// A configuration that must be valid.

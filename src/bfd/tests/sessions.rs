@@ -26,7 +26,7 @@ fn wanted(remote: &str, hops: Hops) -> sessions::Config {
         Hops::Multi => 250,
     };
     let session = config(3, 300, 300);
-    sessions::Config { remote: ip(remote), source: None, hops, minimum_ttl, session }
+    sessions::Config { remote: ip(remote).into(), source: None, hops, minimum_ttl, session }
 }
 
 /// Sessions with a peer next to us, one behind routers, and one that is watched both ways.
@@ -69,7 +69,7 @@ fn deliver(
     payload: &[u8],
     at: Instant,
 ) {
-    sessions.handle_datagram(Datagram { hops, source: ip(source), ttl, payload, at });
+    sessions.handle_datagram(Datagram { hops, source: ip(source).into(), ttl, payload, at });
 }
 
 /// The first words of a peer that does not know us.
@@ -270,7 +270,7 @@ fn another_minimum_ttl_holds_from_now_on_and_the_session_stays() {
 fn other_ends_are_another_session() {
     let before = wanted(SINGLE, Hops::Single);
     let table = [
-        sessions::Config { remote: ip(STRANGER), ..before.clone() },
+        sessions::Config { remote: ip(STRANGER).into(), ..before.clone() },
         sessions::Config { source: Some(ip("192.0.2.9")), ..before.clone() },
         sessions::Config { hops: Hops::Multi, ..before.clone() },
         sessions::Config { source: None, hops: Hops::Multi, ..before.clone() },

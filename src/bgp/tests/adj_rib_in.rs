@@ -39,7 +39,7 @@ fn everything() -> Accept {
 }
 
 fn source() -> Source {
-    Source { local_asn: LOCAL, internal: false, families: Family::ALL.to_vec() }
+    Source { local_asn: LOCAL, internal: false, link_local: false, families: Family::ALL.to_vec() }
 }
 
 fn internal() -> Source {

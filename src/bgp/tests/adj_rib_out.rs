@@ -17,7 +17,8 @@ use super::strategies::{cases, encoding};
 use crate::bgp::adj_rib_out::{AdjRibOut, NotSendable, Pending, Sent, Target};
 use crate::bgp::wire::{AsPath, Encoding, Origin, PathAttributes, Refresh, Segment, Update};
 use crate::route::{
-    Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity, NextHops, Weight,
+    Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity, NextHop, NextHops,
+    Weight,
 };
 use Family::{Ipv4Unicast, Ipv6Unicast};
 
@@ -31,6 +32,7 @@ fn next_hops(last: u8) -> NextHops {
     NextHops {
         ipv4: Some(Ipv4Addr::new(192, 0, 2, last)),
         ipv6: Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into())),
+        link_local: None,
     }
 }
 
@@ -47,7 +49,7 @@ fn colour(community: u32) -> Arc<Attributes> {
 }
 
 /// The attributes with which a peer should have a route.
-fn as_read(attributes: &Attributes, target: &Target, next_hop: IpAddr) -> PathAttributes {
+fn as_read(attributes: &Attributes, target: &Target, next_hop: NextHop) -> PathAttributes {
     let Encoding { four_octet_asn, internal, .. } = target.encoding;
     let shown = if four_octet_asn { LOCAL } else { Asn(LOCAL.to_two_octets().into()) };
     let path = vec![shown; 1 + usize::from(attributes.prepend)];
@@ -55,7 +57,8 @@ fn as_read(attributes: &Attributes, target: &Target, next_hop: IpAddr) -> PathAt
     PathAttributes {
         origin: Some(Origin::Igp),
         as_path: Some(AsPath(segments)),
-        next_hop: Some(next_hop),
+        next_hop: Some(next_hop.address),
+        link_local_next_hop: next_hop.link_local,
         med: attributes.med,
         local_pref: internal.then(|| attributes.local_pref.unwrap_or(100)),
         communities: attributes.communities.clone(),
@@ -434,7 +437,7 @@ fn an_ipv6_next_hop_serves_ipv4_where_that_was_agreed() {
     rib.start(Target { next_hops: only_six, ..target(encoding) }, now);
     let mut listener = Listener::default();
     listener.listen_to_all(&mut rib, encoding);
-    let next_hop = |listener: &Listener| listener.routes[&vip].next_hop;
+    let next_hop = |listener: &Listener| listener.routes[&vip].next_hop.map(NextHop::from);
     assert_eq!(next_hop(&listener), only_six.get(Ipv6Unicast));
     // One of its own family is better, and the other's changes are nothing to it then.
     rib.set_next_hops(next_hops(1), now);
@@ -442,6 +445,29 @@ fn an_ipv6_next_hop_serves_ipv4_where_that_was_agreed() {
     assert_eq!(next_hop(&listener), next_hops(1).get(Ipv4Unicast));
     rib.set_next_hops(NextHops { ipv6: next_hops(2).ipv6, ..next_hops(1) }, now);
     assert!(!rib.has_update());
+}
+
+#[test]
+fn between_link_local_addresses_ipv4_has_an_ipv6_next_hop_or_none() {
+    let vip = prefix("198.51.100.1/32");
+    let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    let next_hops = NextHops { ipv4: None, ipv6: None, link_local: Some(link_local) };
+    let now = start();
+    let mut rib = AdjRibOut::default();
+    rib.set(vip, Some(colour(1)), now);
+    rib.start(Target { next_hops, ..target(EXTERNAL) }, now);
+    assert_eq!(rib.not_sendable(vip), Some(NotSendable::NoExtendedNextHop(Ipv4Unicast)));
+    let encoding = Encoding { extended_next_hop: true, ..EXTERNAL };
+    rib.start(Target { next_hops, ..target(encoding) }, now);
+    let mut listener = Listener::default();
+    listener.listen_to_all(&mut rib, encoding);
+    let route = &listener.routes[&vip];
+    assert_eq!(route.next_hop, Some(link_local.into()));
+    assert_eq!(route.link_local_next_hop, Some(link_local));
+    // One that is configured is an IPv4 one.
+    let next_hops = NextHops { ipv4: Some(Ipv4Addr::new(192, 0, 2, 1)), ..next_hops };
+    rib.start(Target { next_hops, ..target(EXTERNAL) }, now);
+    assert_eq!(rib.not_sendable(vip), None);
 }
 
 #[test]
@@ -466,7 +492,8 @@ fn a_next_hop_that_changes_is_told_and_one_that_goes_takes_its_family_along() {
     let (four, six) = (prefix("198.51.100.1/32"), prefix("2001:db8::1/128"));
     let (mut rib, mut listener, now) = session_with(&[four, six]);
     let next_hop = |listener: &Listener, prefix| {
-        listener.routes.get(&prefix).map(|attributes: &PathAttributes| attributes.next_hop.unwrap())
+        let route: Option<&PathAttributes> = listener.routes.get(&prefix);
+        route.map(|attributes| NextHop::from(attributes.next_hop.unwrap()))
     };
     let moved = NextHops { ipv6: next_hops(1).ipv6, ..next_hops(2) };
     rib.set_next_hops(moved, now);
@@ -670,7 +697,7 @@ fn a_route_has_been_sent_since_the_kernel_took_it_as_it_is() {
     listener.listen_to_all(&mut rib, EXTERNAL);
     rib.handle_written(later(7));
     assert_eq!(sent(&rib), Some((colour(2), later(7))));
-    assert_eq!(rib.sent(vip).unwrap().next_hop, IpAddr::from([192, 0, 2, 2]));
+    assert_eq!(rib.sent(vip).unwrap().next_hop, IpAddr::from([192, 0, 2, 2]).into());
 
     rib.set_next_hops(NextHops::default(), later(8));
     assert_eq!(rib.pending(vip), Some(Pending::Leaving), "wanted, but it cannot stay");
@@ -720,9 +747,11 @@ fn some_attributes() -> impl Strategy<Value = Arc<Attributes>> {
 }
 
 fn some_next_hops() -> impl Strategy<Value = NextHops> {
-    (option::of(1..3_u8), option::of(1..3_u8)).prop_map(|(four, six)| NextHops {
+    let all = (option::of(1..3_u8), option::of(1..3_u8), any::<bool>());
+    all.prop_map(|(four, six, link_local)| NextHops {
         ipv4: four.and_then(|last| next_hops(last).ipv4),
         ipv6: six.and_then(|last| next_hops(last).ipv6),
+        link_local: link_local.then_some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
     })
 }
 

@@ -24,6 +24,7 @@ fn config() -> Config {
     Config {
         local_asn: LOCAL,
         remote_asn: RemoteAsn::Number(REMOTE),
+        families: Family::ALL.to_vec(),
         hold_time: secs(90),
         keepalive_time: None,
         role: None,

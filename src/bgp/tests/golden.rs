@@ -303,7 +303,7 @@ fn what_we_write_is_what_gobgp_writes_octet_by_octet() {
     };
     let announcement = Announcement {
         family: Ipv4Unicast,
-        next_hop: IpAddr::from([192, 0, 2, 2]),
+        next_hop: IpAddr::from([192, 0, 2, 2]).into(),
         as_path: &[],
         extended_communities: &[],
         attributes: &attributes,

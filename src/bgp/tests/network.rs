@@ -10,7 +10,7 @@ use proptest::{prop_oneof, proptest};
 
 use super::clock::{secs, start};
 use super::octets::{hosts, keepalive, open, router_id};
-use super::scene::{self, LOCAL, REMOTE, RETRY, local, next_hops, refused};
+use super::scene::{self, LOCAL, REMOTE, RETRY, ends, local, next_hops, refused, remote};
 use super::strategies::cases;
 use crate::bgp::Serial;
 use crate::bgp::connection::{self, Opening, RemoteAsn};
@@ -61,6 +61,7 @@ fn config(local_asn: Asn, hold_time: u64) -> Config {
     let session = connection::Config {
         local_asn,
         remote_asn: RemoteAsn::External,
+        families: Family::ALL.to_vec(),
         hold_time: secs(hold_time),
         keepalive_time: None,
         role: None,
@@ -73,7 +74,7 @@ impl Network {
     fn new(latencies: Vec<u64>, seeds: [u64; 2]) -> Self {
         let begin = start();
         let [left, right] = [(LOCAL, seeds[0]), (REMOTE, seeds[1])]
-            .map(|(asn, seed)| Peer::new(config(asn, 9), seed, begin));
+            .map(|(asn, seed)| Peer::new(config(asn, 9), Ok(remote()), seed, begin));
         Self {
             now: begin,
             peers: [left, right],
@@ -97,7 +98,7 @@ impl Network {
     fn serve(&mut self, side: usize) {
         while let Some(action) = self.peers[side].poll_action() {
             match action {
-                Action::Connect(serial) => self.dial(side, serial),
+                Action::Connect(serial, _) => self.dial(side, serial),
                 Action::Close(serial, last_words) => self.close(side, serial, last_words),
                 Action::SetUserTimeout(..) | Action::CountAcknowledged(_) => {}
             }
@@ -145,7 +146,7 @@ impl Network {
                 self.peers[to].handle_connected(serial, local(), next_hops(1), now);
             }
             Delivery::Accepted { tcp, to } if self.tcp[tcp].open[1 - to] => {
-                let serial = self.peers[to].handle_accepted(local(), next_hops(1), now);
+                let serial = self.peers[to].handle_accepted(ends(), next_hops(1), now);
                 self.tcp[tcp].serials[to] = Some(serial);
                 self.tcp[tcp].open[to] = true;
             }
@@ -368,7 +369,7 @@ impl Driver {
     fn new() -> Self {
         let now = start();
         Self {
-            peer: Peer::new(scene::config(), 7, now),
+            peer: Peer::new(scene::config(), Ok(remote()), 7, now),
             now,
             started: false,
             passive: false,
@@ -417,7 +418,7 @@ impl Driver {
                 }
             }
             Step::Accepted => {
-                let serial = self.peer.handle_accepted(local(), next_hops(1), now);
+                let serial = self.peer.handle_accepted(ends(), next_hops(1), now);
                 assert!(self.open.insert(serial), "{serial:?} is new");
             }
             Step::Open(which, last) => self.hear(which, &open(REMOTE.0, 90, [10, 0, 0, last])),
@@ -469,7 +470,7 @@ impl Driver {
     fn drain(&mut self) {
         while let Some(action) = self.peer.poll_action() {
             match action {
-                Action::Connect(serial) => {
+                Action::Connect(serial, _) => {
                     assert!(self.started && !self.passive);
                     assert!(self.dialing.is_empty(), "one attempt at a time");
                     self.dialing.insert(serial);

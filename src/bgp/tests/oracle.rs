@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bgpkit_parser::models::{
     Afi, AsPath as BgpkitPath, AsPathSegment, AsnLength, AttributeValue, BgpMessage as Bgpkit,
     BgpUpdateMessage as BgpkitUpdate, CapabilityValue, Community as BgpkitCommunity,
-    ExtendedCommunity as BgpkitExtended, ParamValue, Safi,
+    ExtendedCommunity as BgpkitExtended, NextHopAddress, ParamValue, Safi,
 };
 use bgpkit_parser::parser::bgp::parse_bgp_message;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -30,7 +30,7 @@ use netgauze_parse_utils::reader::SliceReader;
 use netgauze_parse_utils::traits::ParseFromWithOneInput;
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
-use proptest::{prop_oneof, proptest};
+use proptest::{option, prop_oneof, proptest};
 
 use super::clock::{secs, start};
 use super::octets::{EXTERNAL, hosts, router_id};
@@ -39,7 +39,7 @@ use crate::bgp::connection::{Config, Connection, Opening, RemoteAsn, Restart};
 use crate::bgp::wire::{
     Announcement, Encoding, Notification, announce, end_of_rib, keepalive, withdraw,
 };
-use crate::route::{Asn, Attributes, Family, Role};
+use crate::route::{Asn, Attributes, Family, NextHop, Role};
 
 /// What NetGauze reads, once it has written it back as it was.
 fn netgauze(octets: &[u8], four_octet_asn: bool) -> Netgauze {
@@ -64,6 +64,7 @@ struct Said {
     announced: Vec<IpNet>,
     withdrawn: Vec<IpNet>,
     next_hop: Option<IpAddr>,
+    link_local_next_hop: Option<Ipv6Addr>,
     origin: Option<u8>,
     path: Option<Vec<u32>>,
     as4_path: Option<Vec<u32>>,
@@ -85,7 +86,8 @@ fn meant(announcement: Announcement<'_>, prefixes: &[IpNet], encoding: Encoding)
     Said {
         announced: prefixes.to_vec(),
         withdrawn: vec![],
-        next_hop: Some(next_hop),
+        next_hop: Some(next_hop.address),
+        link_local_next_hop: next_hop.link_local,
         origin: Some(0),
         as4_path: (!encoding.four_octet_asn && is_long).then(|| path.clone()),
         path: Some(if encoding.four_octet_asn { path } else { two_octets }),
@@ -136,7 +138,7 @@ fn said_by_netgauze(message: &Netgauze) -> Said {
                     all.map(|c| [c.global_admin(), c.local_data1(), c.local_data2()]).collect();
             }
             Value::MpReach(MpReach::Ipv6Unicast { next_hop_global, next_hop_local, nlri }) => {
-                assert_eq!(*next_hop_local, None);
+                said.link_local_next_hop = *next_hop_local;
                 said.next_hop = Some(IpAddr::V6(*next_hop_global));
                 said.announced.extend(six(nlri));
             }
@@ -183,6 +185,9 @@ fn said_by_bgpkit(message: &Bgpkit) -> Said {
             }
             Value::MpReachNlri(nlri) => {
                 said.next_hop = nlri.next_hop.map(|next_hop| next_hop.addr());
+                if let Some(NextHopAddress::Ipv6LinkLocal(_, link_local)) = nlri.next_hop {
+                    said.link_local_next_hop = Some(link_local);
+                }
                 said.announced.extend(prefixes(&nlri.prefixes));
             }
             Value::MpUnreachNlri(nlri) => said.withdrawn.extend(prefixes(&nlri.prefixes)),
@@ -283,23 +288,26 @@ fn number_of(community: BgpkitCommunity) -> u32 {
 }
 
 /// VIPs, and a few networks that a /32 or /128 is not.
-fn vips() -> impl Strategy<Value = (Family, Vec<IpNet>, IpAddr)> {
+fn vips() -> impl Strategy<Value = (Family, Vec<IpNet>, NextHop)> {
     let four = vec((0..0x00ff_ffff_u32, 24..=32_u8), 1..600).prop_map(|vips| {
         let vip = |(low, length)| {
             let address = Ipv4Addr::from(0x0a00_0000 + low);
             IpNet::V4(Ipv4Net::new(address, length).unwrap().trunc())
         };
         let prefixes = vips.into_iter().map(vip).collect();
-        (Family::Ipv4Unicast, prefixes, IpAddr::from([192, 0, 2, 9]))
+        (Family::Ipv4Unicast, prefixes, IpAddr::from([192, 0, 2, 9]).into())
     });
     let base = u128::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0));
-    let six = vec((any::<u64>(), 120..=128_u8), 1..200).prop_map(move |vips| {
+    let six = (vec((any::<u64>(), 120..=128_u8), 1..200), option::of(1..=u16::MAX));
+    let six = six.prop_map(move |(vips, link_local)| {
         let vip = |(low, length): (u64, u8)| {
             let address = Ipv6Addr::from(base + u128::from(low));
             IpNet::V6(Ipv6Net::new(address, length).unwrap().trunc())
         };
         let prefixes = vips.into_iter().map(vip).collect();
-        (Family::Ipv6Unicast, prefixes, IpAddr::V6(Ipv6Addr::from(base + 9)))
+        let link_local = link_local.map(|id| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, id));
+        let address = IpAddr::V6(Ipv6Addr::from(base + 9));
+        (Family::Ipv6Unicast, prefixes, NextHop { address, link_local })
     });
     prop_oneof![four, six]
 }
@@ -348,7 +356,7 @@ fn both_read_a_full_message_of_each_family() {
         let extended: Vec<_> = attributes.extended_communities.iter().copied().collect();
         let announcement = Announcement {
             family,
-            next_hop,
+            next_hop: next_hop.into(),
             as_path: &as_path,
             extended_communities: &extended,
             attributes: &attributes,
@@ -388,6 +396,7 @@ fn our_open(local_asn: u32) -> Vec<u8> {
     let config = Config {
         local_asn: Asn(local_asn),
         remote_asn: RemoteAsn::External,
+        families: Family::ALL.to_vec(),
         hold_time: secs(90),
         keepalive_time: None,
         // The only number of which both have the same name as RFC 9234.

@@ -8,16 +8,17 @@ use super::octets::{
     open_fields, read, route_refresh, router_id, update,
 };
 use super::scene::{
-    LOCAL, REMOTE, RETRY, Scene, closed, config, dropped, failed, local, next_hops, refused,
-    session,
+    LOCAL, REMOTE, RETRY, Scene, closed, config, dropped, ends, failed, next_hop, next_hops,
+    refused, remote, session,
 };
 use crate::bgp::Serial;
 use crate::bgp::connection::{self, Opening, RemoteAsn};
+use crate::bgp::cut_off::CUT_OFF_TIME;
 use crate::bgp::down::DownReason;
 use crate::bgp::history::Counters;
 use crate::bgp::peer::{Action, BfdVerdict, Config, Event, State};
 use crate::bgp::wire::{Capabilities, Notification, Refresh, Update};
-use crate::route::{Attributes, Family, NextHops};
+use crate::route::{Attributes, Family, NextHops, ScopedAddress};
 
 const COLLISION: u8 = 7;
 const REJECTED: u8 = 5;
@@ -242,11 +243,12 @@ mod attempts {
         let first = scene.attempt();
         scene.pass(RETRY);
         let actions = scene.actions();
-        let [Action::Close(given_up, ref last_words), Action::Connect(second)] = actions[..] else {
+        let [Action::Close(given_up, ref last_words), Action::Connect(second, _)] = actions[..]
+        else {
             panic!("{actions:?}")
         };
         assert_eq!((given_up, last_words.len()), (first, 0));
-        let reason = DownReason::ConnectFailed(config().transport.no_answer(RETRY));
+        let reason = DownReason::ConnectFailed(config().transport.no_answer(remote().ip, RETRY));
         assert_eq!(scene.events(), [failed(reason)]);
         // The old one is of no interest any more.
         scene.peer.handle_connect_failed(first, refused(), scene.now);
@@ -666,7 +668,8 @@ mod bfd {
         scene.peer.handle_bfd(&BfdVerdict::Up, scene.now);
         // The first SYN may have gone into the void.
         let actions = scene.actions();
-        let [Action::Close(given_up, ref last_words), Action::Connect(second)] = actions[..] else {
+        let [Action::Close(given_up, ref last_words), Action::Connect(second, _)] = actions[..]
+        else {
             panic!("{actions:?}")
         };
         assert_eq!((given_up, last_words.len()), (first, 0));
@@ -968,7 +971,7 @@ mod sending {
         let said: Vec<Message> = scene.say().into_iter().map(|(_, message)| message).collect();
         let [Message::Update(first), rest @ ..] = &said[..] else { panic!("{said:?}") };
         assert_eq!(first.announced, hosts(Family::Ipv4Unicast, 1));
-        assert_eq!(first.attributes.next_hop, next_hops(1).get(Family::Ipv4Unicast));
+        assert_eq!(first.attributes.next_hop, Some(next_hop(1, Family::Ipv4Unicast)));
         let end =
             |family| Message::Update(Update { end_of_rib: Some(family), ..Update::default() });
         assert_eq!(rest, [end(Family::Ipv4Unicast), end(Family::Ipv6Unicast)]);
@@ -981,10 +984,10 @@ mod sending {
         announce(&mut scene, Family::Ipv6Unicast, 1);
         let changed = NextHops { ipv6: None, ..next_hops(77) };
         scene.peer.update_next_hops(|_| changed, scene.now);
-        scene.come_up_with_updates(serial, &[next_hops(77).get(Family::Ipv4Unicast)]);
+        scene.come_up_with_updates(serial, &[Some(next_hop(77, Family::Ipv4Unicast))]);
         // And those of a session that is up are told anew.
         scene.peer.update_next_hops(|_| next_hops(78), scene.now);
-        let next_hops = [Family::Ipv4Unicast, Family::Ipv6Unicast].map(|f| next_hops(78).get(f));
+        let next_hops = Family::ALL.map(|family| Some(next_hop(78, family)));
         assert_eq!(scene.next_hops_said(), next_hops);
     }
 
@@ -1063,7 +1066,7 @@ mod looks {
         scene.pass(secs(3));
         scene.come_up(serial);
         let up = scene.now;
-        assert_eq!(scene.peer.session(), Some((&session(), local())));
+        assert_eq!(scene.peer.session(), Some((&session(), ends())));
         scene.keep_up(serial, secs(60));
         assert_eq!(scene.peer.history().since(), up);
         scene.hear(serial, &Notification::cease(2).encode());
@@ -1221,5 +1224,109 @@ mod receiving {
         scene.peer.close_all(&reason, scene.now);
         let (longer, _) = scene.next_attempt();
         assert!(longer > waited, "{longer:?} after {waited:?}");
+    }
+}
+
+/// Where the peer is, and whether anything reaches us.
+mod path {
+    use super::*;
+
+    fn elsewhere() -> ScopedAddress {
+        ScopedAddress { ip: "fe80::1".parse().unwrap(), zone: 2 }
+    }
+
+    fn unknown() -> Result<ScopedAddress, String> {
+        Err("no router has been seen".into())
+    }
+
+    fn no_path() -> Event {
+        failed(DownReason::NoPath("no router has been seen".into()))
+    }
+
+    #[test]
+    fn nothing_is_tried_until_it_is_known_and_then_at_once() {
+        let mut scene = Scene::new(config());
+        scene.peer.set_path(unknown(), scene.now);
+        scene.peer.start(Opening::new(router_id(1)), scene.now);
+        assert_eq!((scene.actions(), scene.events()), (vec![], vec![no_path()]));
+        assert_eq!((scene.peer.state(), scene.peer.poll_timeout()), (State::Idle, None));
+        scene.pass(secs(3600));
+        assert_eq!((scene.actions(), scene.events()), (vec![], vec![]));
+        scene.peer.set_path(Ok(elsewhere()), scene.now);
+        let actions = scene.actions();
+        assert!(
+            matches!(actions[..], [Action::Connect(_, to)] if to == elsewhere()),
+            "{actions:?}"
+        );
+    }
+
+    #[test]
+    fn an_attempt_to_where_the_peer_is_no_longer_is_given_up() {
+        let mut scene = Scene::started(config());
+        let first = scene.attempt();
+        scene.peer.set_path(unknown(), scene.now);
+        assert_eq!((scene.actions(), scene.events()), (vec![dropped(first)], vec![no_path()]));
+        scene.peer.set_path(Ok(remote()), scene.now);
+        let second = scene.attempt();
+        scene.peer.set_path(Ok(remote()), scene.now);
+        assert_eq!(scene.actions(), [], "it is where it was");
+        scene.peer.set_path(Ok(elsewhere()), scene.now);
+        assert!(
+            matches!(scene.actions()[..], [Action::Close(given_up, _), Action::Connect(..)] if given_up == second)
+        );
+    }
+
+    #[test]
+    fn another_router_is_not_to_blame_for_what_the_one_before_refused() {
+        let (mut scene, serial) = Scene::connected(config());
+        scene.hear(serial, &Notification::cease(5).encode());
+        scene.actions();
+        scene.peer.set_path(unknown(), scene.now);
+        scene.peer.set_path(Ok(remote()), scene.now);
+        assert_eq!(scene.actions(), [], "the same one is given its time");
+        scene.peer.set_path(Ok(elsewhere()), scene.now);
+        scene.attempt();
+    }
+
+    #[test]
+    fn a_session_goes_on_whatever_is_known_and_ends_where_it_is() {
+        let (mut scene, serial) = Scene::established();
+        scene.peer.set_path(Ok(elsewhere()), scene.now);
+        scene.peer.set_path(unknown(), scene.now);
+        assert_eq!((scene.actions(), scene.peer.address()), (vec![], Ok(remote())));
+        scene.peer.handle_closed(serial, None, scene.now);
+        assert_eq!(scene.peer.address(), Err("no router has been seen"));
+    }
+
+    #[test]
+    fn a_peer_may_still_come_to_us_when_we_do_not_know_where_it_is() {
+        let mut scene = Scene::new(config());
+        scene.peer.set_path(unknown(), scene.now);
+        scene.peer.start(Opening::new(router_id(1)), scene.now);
+        let serial = scene.accept();
+        scene.events();
+        scene.come_up(serial);
+        assert_eq!(scene.peer.address(), Ok(remote()));
+    }
+
+    #[test]
+    fn a_connection_that_nothing_reaches_is_given_up_unless_that_is_over_soon() {
+        let (mut scene, serial) = Scene::established();
+        let gone = |_| Some("gone".to_owned());
+        // It was never seen: there are ways to have an address that nobody reports.
+        scene.peer.update_cut_off(gone, scene.now);
+        scene.keep_up(serial, secs(10));
+        scene.peer.update_cut_off(|_| None, scene.now);
+        scene.peer.update_cut_off(gone, scene.now);
+        scene.keep_up(serial, CUT_OFF_TIME - secs(1));
+        scene.peer.update_cut_off(|_| None, scene.now);
+        scene.keep_up(serial, secs(10));
+
+        scene.peer.update_cut_off(gone, scene.now);
+        scene.pass(CUT_OFF_TIME / 2);
+        scene.peer.update_cut_off(gone, scene.now);
+        scene.pass(CUT_OFF_TIME / 2);
+        assert_eq!(scene.events(), [Event::Down(DownReason::CutOff("gone".into()))]);
+        assert_eq!(scene.actions(), [dropped(serial)], "nothing would arrive");
     }
 }

@@ -1,7 +1,7 @@
 //! Properties of the codec and of how a connection takes in its stream: what is written is what is
 //! read, nothing that a peer can send makes a decoder fail, and how TCP cuts the stream means nothing.
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
 use proptest::collection::vec;
@@ -22,7 +22,7 @@ use crate::bgp::wire::{
     self, Action, Announcement, AsPath, Capabilities, Encoding, MessageType, Notification, Open,
     Origin, PathAttributes, Refresh, Segment, Update, announce, withdraw,
 };
-use crate::route::{Asn, Attributes, Family};
+use crate::route::{Asn, Attributes, Family, NextHop};
 
 /// What a peer reads of what we announce.
 fn as_read(announcement: Announcement<'_>, encoding: Encoding) -> PathAttributes {
@@ -35,7 +35,8 @@ fn as_read(announcement: Announcement<'_>, encoding: Encoding) -> PathAttributes
     PathAttributes {
         origin: Some(Origin::Igp),
         as_path: Some(AsPath(segments)),
-        next_hop: Some(next_hop),
+        next_hop: Some(next_hop.address),
+        link_local_next_hop: next_hop.link_local,
         med: attributes.med,
         local_pref: encoding.internal.then(|| attributes.local_pref.unwrap_or(100)),
         communities: attributes.communities.clone(),
@@ -53,7 +54,7 @@ fn read(octets: &[u8], encoding: Encoding) -> Update {
 }
 
 /// Prefixes of one family, an address to announce them with, a path and attributes.
-fn announcements() -> impl Strategy<Value = (Vec<IpNet>, IpAddr, Vec<Asn>, Attributes)> {
+fn announcements() -> impl Strategy<Value = (Vec<IpNet>, NextHop, Vec<Asn>, Attributes)> {
     family().prop_flat_map(|family| {
         let prefixes = vec(prefix(family), 1..1500);
         (prefixes, next_hop(family), vec(asn(), 0..=255), attributes())
@@ -246,6 +247,7 @@ fn outcome(pieces: &[&[u8]]) -> (State, Vec<Event>, Vec<u8>) {
     let config = Config {
         local_asn: Asn(64501),
         remote_asn: RemoteAsn::External,
+        families: Family::ALL.to_vec(),
         hold_time: secs(90),
         keepalive_time: None,
         role: None,

@@ -9,9 +9,9 @@ use crate::bgp::Serial;
 use crate::bgp::connection::{self, Opening, RemoteAsn, Session};
 use crate::bgp::down::{ConnectError, DownReason};
 use crate::bgp::peer::{Action, Config, Event, Peer};
-use crate::bgp::transport::Transport;
+use crate::bgp::transport::{Remote, Transport};
 use crate::bgp::wire::Notification;
-use crate::route::{Asn, Family, NextHops};
+use crate::route::{Asn, Ends, Family, NextHops, ScopedAddress};
 
 pub(super) const LOCAL: Asn = Asn(64501);
 pub(super) const REMOTE: Asn = Asn(64500);
@@ -23,7 +23,7 @@ pub(super) const RETRY: Duration = Duration::from_secs(5);
 pub(super) fn config() -> Config {
     Config {
         transport: Transport {
-            address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254)),
+            remote: Remote::Address(remote().ip),
             port: 179,
             source_address: None,
             vrf: None,
@@ -34,6 +34,7 @@ pub(super) fn config() -> Config {
         session: connection::Config {
             local_asn: LOCAL,
             remote_asn: RemoteAsn::External,
+            families: Family::ALL.to_vec(),
             hold_time: secs(90),
             keepalive_time: None,
             role: None,
@@ -44,16 +45,31 @@ pub(super) fn config() -> Config {
     }
 }
 
+/// The router's end of the connections in these tests.
+pub(super) fn remote() -> ScopedAddress {
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254)).into()
+}
+
 /// Our end of the connections in these tests.
-pub(super) fn local() -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))
+pub(super) fn local() -> ScopedAddress {
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)).into()
+}
+
+pub(super) fn ends() -> Ends {
+    Ends { local: local(), remote: remote() }
 }
 
 pub(super) fn next_hops(last: u8) -> NextHops {
     NextHops {
         ipv4: Some(Ipv4Addr::new(192, 0, 2, last)),
         ipv6: Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into())),
+        link_local: None,
     }
+}
+
+/// The one of these that a route of a family names.
+pub(super) fn next_hop(last: u8, family: Family) -> IpAddr {
+    next_hops(last).get(family).expect("there is one of each").address
 }
 
 pub(super) fn refused() -> ConnectError {
@@ -92,7 +108,7 @@ impl Scene {
     /// Not started.
     pub(super) fn new(config: Config) -> Self {
         let begin = start();
-        let peer = Peer::new(config, 7, begin);
+        let peer = Peer::new(config, Ok(remote()), 7, begin);
         let (written, wanted) = (BTreeMap::new(), Vec::new());
         Self { peer, begin, now: begin, reads: true, written, wanted }
     }
@@ -143,7 +159,7 @@ impl Scene {
     /// The one attempt to connect that must be all that is wanted now.
     pub(super) fn attempt(&mut self) -> Serial {
         let actions = self.actions();
-        let [Action::Connect(serial)] = actions[..] else { panic!("{actions:?}") };
+        let [Action::Connect(serial, _)] = actions[..] else { panic!("{actions:?}") };
         serial
     }
 
@@ -152,7 +168,7 @@ impl Scene {
     }
 
     pub(super) fn accept(&mut self) -> Serial {
-        self.peer.handle_accepted(local(), next_hops(1), self.now)
+        self.peer.handle_accepted(ends(), next_hops(1), self.now)
     }
 
     pub(super) fn hear(&mut self, serial: Serial, octets: &[u8]) {
@@ -208,7 +224,7 @@ impl Scene {
         let before = self.now;
         loop {
             for action in self.actions() {
-                if let Action::Connect(serial) = action {
+                if let Action::Connect(serial, _) = action {
                     return (self.now - before, serial);
                 }
             }

@@ -13,7 +13,9 @@ use super::octets::{
     parameters, route_refresh, update,
 };
 use crate::bgp::wire::{Capabilities, Encoding, GracefulRestart, Notification};
-use crate::route::{Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity, Weight};
+use crate::route::{
+    Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity, NextHop, Weight,
+};
 
 /// How many cases, and nothing is written beside the sources.
 pub(super) fn cases(cases: u32) -> Config {
@@ -35,11 +37,18 @@ pub(super) fn prefix(family: Family) -> impl Strategy<Value = IpNet> {
     })
 }
 
-/// An address that can be a next hop.
-pub(super) fn next_hop(family: Family) -> impl Strategy<Value = IpAddr> {
-    (1..0xe000_0000_u32, any::<u128>()).prop_map(move |(four, six)| match family {
-        Family::Ipv4Unicast => IpAddr::V4(Ipv4Addr::from(four)),
-        Family::Ipv6Unicast => IpAddr::V6(Ipv6Addr::from(six)),
+/// What can be a next hop; an IPv6 one perhaps with a link-local one behind it.
+pub(super) fn next_hop(family: Family) -> impl Strategy<Value = NextHop> {
+    let link_local = option::of(any::<u64>());
+    (1..0xe000_0000_u32, 1..u128::MAX, link_local).prop_map(move |(four, six, link_local)| {
+        match family {
+            Family::Ipv4Unicast => IpAddr::V4(Ipv4Addr::from(four)).into(),
+            Family::Ipv6Unicast => NextHop {
+                address: IpAddr::V6(Ipv6Addr::from(six)),
+                link_local: link_local
+                    .map(|id| Ipv6Addr::from((0xfe80_u128 << 112) | u128::from(id))),
+            },
+        }
     })
 }
 

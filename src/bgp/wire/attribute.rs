@@ -1,7 +1,7 @@
 //! Path attributes (RFC 4271 §4.3, §5): one table says for each what its flags are and what a
 //! defect costs (RFC 7606 §7).
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::cursor::Cursor;
 use crate::route::{Asn, Community, ExtendedCommunity, LargeCommunity};
@@ -148,6 +148,8 @@ pub struct PathAttributes {
     pub as_path: Option<AsPath>,
     /// The next hop of what MP_REACH_NLRI announces, else NEXT_HOP
     pub next_hop: Option<IpAddr>,
+    /// The link-local one behind that (RFC 2545 §3)
+    pub link_local_next_hop: Option<Ipv6Addr>,
     pub med: Option<u32>,
     pub local_pref: Option<u32>,
     pub communities: BTreeSet<Community>,

@@ -66,11 +66,11 @@ const FORWARDING_STATE: u8 = 0x80;
 const LONGEST_NAME: usize = 63;
 
 impl Capabilities {
-    /// An offer of all families that this speaker announces, and of nothing else.
+    /// An offer of these families, and of nothing else.
     #[must_use]
-    pub fn of_all_families() -> Self {
-        let multiprotocol = Family::ALL.map(|family| (family.afi(), family.safi())).to_vec();
-        Self { multiprotocol, ..Self::default() }
+    pub fn of_families(families: &[Family]) -> Self {
+        let numbers = families.iter().map(|family| (family.afi(), family.safi()));
+        Self { multiprotocol: numbers.collect(), ..Self::default() }
     }
 
     /// The families on offer. Without any Multiprotocol capability it is IPv4 unicast (RFC 4760

@@ -9,7 +9,7 @@ use super::capability::Capabilities;
 use super::cursor::Cursor;
 use super::notification::Notification;
 use super::{MessageType, message};
-use crate::route::{Asn, Role};
+use crate::route::{Asn, Family, Role};
 
 const VERSION: u8 = 4;
 /// Optional parameter type: Capabilities (RFC 5492 §4).
@@ -56,9 +56,9 @@ pub enum OpenError {
     /// 1 or 2 seconds
     #[error("hold time {0} s; it must be 0 or at least 3 s")]
     UnacceptableHoldTime(u16),
-    /// No family in common (RFC 5492 §5)
+    /// No family in common (RFC 5492 §5), and those that it should have offered
     #[error("no address family in common: {0}")]
-    UnsupportedCapability(String),
+    UnsupportedCapability(String, Vec<Family>),
     /// RFC 9234 §4.2
     #[error("our role is \"{ours}\", so the peer's must be \"{expected}\"; it says {received}")]
     RoleMismatch {
@@ -83,7 +83,7 @@ impl OpenError {
             Self::UnsupportedOptionalParameter(_) => (4, Vec::new()),
             Self::UnacceptableHoldTime(_) => (6, Vec::new()),
             Self::RoleMismatch { .. } => (11, Vec::new()),
-            Self::UnsupportedCapability(_) => (7, Capabilities::of_all_families().encode()),
+            Self::UnsupportedCapability(_, lacks) => (7, Capabilities::of_families(lacks).encode()),
         };
         Notification::new(Notification::OPEN_ERROR, subcode, data)
     }

@@ -11,7 +11,7 @@ use super::attribute::{
 use super::cursor::{Cursor, prefix_size, put_prefix};
 use super::notification::Notification;
 use super::{HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, MessageType, message};
-use crate::route::{Asn, Attributes, ExtendedCommunity, Family};
+use crate::route::{Asn, Attributes, ExtendedCommunity, Family, NextHop};
 
 /// How the two ends agreed to write UPDATEs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -244,7 +244,9 @@ impl AttributeList<'_> {
         let next_hop = cursor.counted_u8()?;
         let _reserved = cursor.u8()?;
         let extended = self.encoding.extended_next_hop;
-        update.attributes.next_hop = Some(mp_next_hop(family, next_hop, extended)?);
+        let NextHop { address, link_local } = mp_next_hop(family, next_hop, extended)?;
+        update.attributes.next_hop = Some(address);
+        update.attributes.link_local_next_hop = link_local;
         Some(prefixes(&mut update.announced, cursor.rest(), family).ok_or(()))
     }
 }
@@ -260,20 +262,25 @@ fn header<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, u8, &'a [u8])> {
 /// RFC 4760 §3; with a link-local address behind the global one for IPv6 (RFC 2545 §3), which may
 /// be the next hop of IPv4 too (RFC 8950 §3). A router that has no global one writes `::` in its
 /// place.
-fn mp_next_hop(family: Family, octets: &[u8], extended: bool) -> Option<IpAddr> {
+fn mp_next_hop(family: Family, octets: &[u8], extended: bool) -> Option<NextHop> {
     match family {
         Family::Ipv4Unicast if !extended || octets.len() == 4 => {
             let address: [u8; 4] = octets.try_into().ok()?;
-            Some(IpAddr::from(address))
+            Some(IpAddr::from(address).into())
         }
         Family::Ipv4Unicast | Family::Ipv6Unicast => {
-            let (global, link_local) = octets.split_first_chunk::<16>()?;
+            let (global, rest) = octets.split_first_chunk::<16>()?;
             let global = Ipv6Addr::from(*global);
-            match (<[u8; 16]>::try_from(link_local), link_local.len()) {
-                (Ok(link_local), _) if global.is_unspecified() => Some(IpAddr::from(link_local)),
-                (_, 0 | 16) => Some(IpAddr::V6(global)),
-                _ => None,
+            if rest.is_empty() {
+                return Some(IpAddr::V6(global).into());
             }
+            let link_local = Ipv6Addr::from(<[u8; 16]>::try_from(rest).ok()?);
+            let address = if global.is_unspecified() { link_local } else { global };
+            let is_link_local = link_local.is_unicast_link_local();
+            Some(NextHop {
+                address: address.into(),
+                link_local: is_link_local.then_some(link_local),
+            })
         }
     }
 }
@@ -293,7 +300,7 @@ pub struct Announcement<'a> {
     /// Of all its prefixes
     pub family: Family,
     /// For IPv6 an IPv6 address; for IPv4 too, where that was agreed (RFC 8950)
-    pub next_hop: IpAddr,
+    pub next_hop: NextHop,
     /// The nearest first; empty to an internal peer
     pub as_path: &'a [Asn],
     /// Those of `attributes`, and what the session adds to them; in the order in which they are sent
@@ -315,11 +322,10 @@ pub fn fits(announcement: Announcement<'_>, prefix: IpNet, encoding: Encoding) -
 
 /// The octets that a message with these attributes has for prefixes.
 fn room(announcement: Announcement<'_>, attributes: &[u8], encoding: Encoding) -> usize {
-    let multiprotocol = match (announcement.family, announcement.next_hop) {
+    let multiprotocol = match (announcement.family, announcement.next_hop.address) {
         (Family::Ipv4Unicast, IpAddr::V4(_)) => 0,
         // MP_REACH_NLRI with its header around a family, a next hop and the reserved octet
-        (_, IpAddr::V4(_)) => 4 + 3 + 1 + 4 + 1,
-        (_, IpAddr::V6(_)) => 4 + 3 + 1 + 16 + 1,
+        _ => 4 + 3 + next_hop_value(announcement.next_hop).len() + 1,
     };
     // Header, and both length fields
     encoding.max_len().saturating_sub(HEADER_LEN + 4 + multiprotocol + attributes.len())
@@ -335,7 +341,7 @@ pub fn announce(
 ) -> (Vec<u8>, usize) {
     let attributes = path_attributes(announcement, encoding);
     let (nlri, count) = fill(prefixes, room(announcement, &attributes, encoding));
-    match (announcement.family, announcement.next_hop) {
+    match (announcement.family, announcement.next_hop.address) {
         (Family::Ipv4Unicast, IpAddr::V4(_)) => {
             let out = message(MessageType::Update, |out| {
                 out.extend([0, 0]);
@@ -345,12 +351,9 @@ pub fn announce(
             });
             (out, count)
         }
-        (family, next_hop) => {
+        (family, _) => {
             let mut value = family_octets(family);
-            match next_hop {
-                IpAddr::V4(address) => value.extend([4].iter().chain(&address.octets())),
-                IpAddr::V6(address) => value.extend([16].iter().chain(&address.octets())),
-            }
+            value.extend(next_hop_value(announcement.next_hop));
             value.push(0); // reserved
             value.extend(nlri);
             let mut all = Vec::new();
@@ -415,7 +418,7 @@ fn path_attributes(announcement: Announcement<'_>, encoding: Encoding) -> Vec<u8
     put_attribute(&mut out, code::ORIGIN, &[0]);
     let four_octet = encoding.four_octet_asn;
     put_attribute(&mut out, code::AS_PATH, &as_path_value(as_path, four_octet));
-    if let (Family::Ipv4Unicast, IpAddr::V4(address)) = (family, next_hop) {
+    if let (Family::Ipv4Unicast, IpAddr::V4(address)) = (family, next_hop.address) {
         put_attribute(&mut out, code::NEXT_HOP, &address.octets());
     }
     if let Some(med) = attributes.med {
@@ -447,6 +450,15 @@ fn path_attributes(announcement: Announcement<'_>, encoding: Encoding) -> Vec<u8
         put_attribute(&mut out, code::ONLY_TO_CUSTOMER, &asn.0.to_be_bytes());
     }
     out
+}
+
+/// A next hop behind its length: one address, or a global and a link-local one (RFC 2545 §3).
+fn next_hop_value(NextHop { address, link_local }: NextHop) -> Vec<u8> {
+    match (address, link_local) {
+        (IpAddr::V4(ip), _) => [[4].as_slice(), &ip.octets()].concat(),
+        (IpAddr::V6(ip), None) => [[16].as_slice(), &ip.octets()].concat(),
+        (IpAddr::V6(ip), Some(other)) => [[32].as_slice(), &ip.octets(), &other.octets()].concat(),
+    }
 }
 
 /// As many prefixes as fit in `room` octets.

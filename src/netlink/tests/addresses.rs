@@ -52,7 +52,7 @@ impl Host {
                 let gone = Address { prefix, ..ours(index, &prefix.addr().to_string()) };
                 self.handle(Event::AddressGone(gone));
             }
-            Request::CreateDummy(_) | Request::Route(_) => {}
+            Request::CreateDummy(_) | Request::Route(_) | Request::WatchNeighbours(_) => {}
         }
         self.handle(Event::Done(request, Ok(())));
     }
@@ -737,7 +737,7 @@ fn the_next_hop_is_a_usable_address_beside_the_local_one_that_is_neither_ours_no
             }
         }
         let is_vip = |address: &IpAddr| [VIP, VIP6].contains(&address.to_string().as_str());
-        assert_eq!(host.addresses.next_hops(ip(local), is_vip), expected, "{name}");
+        assert_eq!(host.addresses.next_hops(ip(local).into(), is_vip), expected, "{name}");
     }
 }
 

@@ -55,7 +55,13 @@ impl Kernel {
     }
 
     fn seen(&self, (index, prefix): (u32, IpNet), is_ours: bool) -> Address {
-        Address { index, prefix, ours: is_ours && self.says_whose, usable: !is_ours }
+        Address {
+            index,
+            prefix,
+            ours: is_ours && self.says_whose,
+            usable: !is_ours,
+            tentative: false,
+        }
     }
 
     fn index_of(&self, name: &str) -> Option<u32> {
@@ -68,7 +74,7 @@ impl Kernel {
         let asked = self.requests.iter().any(|request| match request {
             Request::Add(_, vip) => *vip == ip,
             Request::Remove(_, prefix) => prefix.addr() == ip,
-            Request::CreateDummy(_) | Request::Route(_) => false,
+            Request::CreateDummy(_) | Request::Route(_) | Request::WatchNeighbours(_) => false,
         });
         let mut news = self.reports.iter().chain(&self.answer).chain(&self.channel);
         let told = news.any(|event| match event {
@@ -78,8 +84,14 @@ impl Kernel {
             Event::Done(Request::Remove(_, prefix), _) => prefix.addr() == ip,
             Event::Link(_)
             | Event::LinkGone(_)
-            | Event::Done(Request::CreateDummy(_) | Request::Route(_), _)
+            | Event::Done(
+                Request::CreateDummy(_) | Request::Route(_) | Request::WatchNeighbours(_),
+                _,
+            )
             | Event::Route(_)
+            | Event::Neighbours(_)
+            | Event::Neighbour(_)
+            | Event::NeighbourGone(_)
             | Event::Broken(_) => false,
         });
         !asked && !told
@@ -180,7 +192,9 @@ impl Kernel {
                 self.create_link(name);
                 Ok(())
             }
-            Request::Route(_) => panic!("addresses ask for no routes"),
+            Request::Route(_) | Request::WatchNeighbours(_) => {
+                panic!("addresses ask for nothing else")
+            }
         };
         self.answer = Some(Event::Done(request, result));
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test picks where its clock starts")]
 mod addresses;
 mod kernel;
+mod neighbours;
 mod routes;
 
 use std::net::IpAddr;
@@ -29,17 +30,17 @@ fn net(text: &str) -> IpNet {
 }
 
 fn link(index: u32, name: &str) -> Link {
-    Link { index, name: name.into(), up: true }
+    Link { index, name: name.into(), up: true, carrier: true }
 }
 
 /// An address that somebody else put there.
 fn foreign(index: u32, prefix: &str) -> Address {
-    Address { index, prefix: net(prefix), ours: false, usable: true }
+    Address { index, prefix: net(prefix), ours: false, usable: true, tentative: false }
 }
 
 /// A VIP as we put it there.
 fn ours(index: u32, vip: &str) -> Address {
-    Address { index, prefix: ip(vip).into(), ours: true, usable: false }
+    Address { index, prefix: ip(vip).into(), ours: true, usable: false, tentative: false }
 }
 
 fn add(index: u32, vip: &str) -> Request {

@@ -10,6 +10,7 @@ use super::*;
 use crate::netlink::reach::Unreachable;
 use crate::netlink::routes::{DEFERRAL_TIME, Installation, METRIC};
 use crate::netlink::{NextHop, Route, RouteEvent, RouteKey, RouteRequest, Routes};
+use crate::route::Ends;
 
 const MAIN: u32 = 254;
 const DEFAULT: &str = "0.0.0.0/0";
@@ -321,8 +322,12 @@ mod reach {
         addresses
     }
 
+    fn ends(peer: &str) -> Ends {
+        Ends { local: ip(LOCAL).into(), remote: ip(peer).into() }
+    }
+
     fn way(next_hop: &str) -> Result<NextHop, Unreachable> {
-        host().reach(ip(next_hop), ip(PEER), ip(LOCAL))
+        host().reach(ip(next_hop), ends(PEER))
     }
 
     fn on(address: &str, index: u32) -> Result<NextHop, Unreachable> {
@@ -343,7 +348,7 @@ mod reach {
 
     #[test]
     fn the_peer_itself_is_on_the_interface_of_the_session_whatever_prefix_that_has() {
-        let reach = |next_hop| host().reach(ip(next_hop), ip("198.51.100.1"), ip(LOCAL));
+        let reach = |next_hop| host().reach(ip(next_hop), ends("198.51.100.1"));
         assert_eq!(reach("198.51.100.1"), on("198.51.100.1", 2));
         let other = ip("198.51.100.2");
         assert_eq!(reach("198.51.100.2"), Err(Unreachable::NotOnLink(other)));

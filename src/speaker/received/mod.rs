@@ -27,7 +27,7 @@ use crate::config::Peer as Config;
 use crate::netlink::reach::Unreachable;
 use crate::netlink::routes::{Installation, METRIC};
 use crate::netlink::{self, Addresses, NextHop, RouteKey, Routes};
-use crate::route::{Asn, Family, PeerName};
+use crate::route::{Asn, Ends, Family, PeerName};
 pub use status::{Accepted, AcceptedRoute};
 
 /// For how long the routes of a session that a reload ended wait for the next one.
@@ -51,10 +51,9 @@ pub(super) struct Received {
 #[derive(Debug)]
 struct Teacher {
     rib: AdjRibIn,
-    address: IpAddr,
     local_asn: Asn,
-    /// Our end of the session, or of the last one
-    local: Option<IpAddr>,
+    /// Those of the session, or of the last one
+    ends: Option<Ends>,
     /// The session, or the last one
     session: Option<Session>,
     /// The last one ended as it does when the peer restarts
@@ -112,10 +111,9 @@ impl Received {
     fn add(&mut self, name: &PeerName, config: &Config) {
         let Some(accept) = &config.accept else { return };
         self.tables.insert(accept.table);
-        let address = config.bgp.transport.address;
         let local_asn = config.bgp.session.local_asn;
         if let Some(peer) = self.peers.get_mut(name) {
-            (peer.address, peer.local_asn) = (address, local_asn);
+            peer.local_asn = local_asn;
             // Too many of them will be too many of the next session.
             let _ = peer.rib.set_accept(accept.clone());
         } else {
@@ -123,9 +121,8 @@ impl Received {
             let (unused, told) = (BTreeMap::new(), BTreeSet::new());
             let peer = Teacher {
                 rib,
-                address,
                 local_asn,
-                local: None,
+                ends: None,
                 session: None,
                 restarting: false,
                 unused,
@@ -150,9 +147,9 @@ impl Received {
         self.note_changes(name);
     }
 
-    fn start(&mut self, name: &PeerName, session: &Session, local: IpAddr) {
+    fn start(&mut self, name: &PeerName, session: &Session, ends: Ends) {
         let Some(peer) = self.peers.get_mut(name) else { return };
-        peer.local = Some(local);
+        peer.ends = Some(ends);
         peer.session = Some(session.clone());
         peer.told.clear();
         // RFC 4724 §4.2: where the peer did not go on forwarding, nothing is worth waiting for.
@@ -163,6 +160,7 @@ impl Received {
         peer.rib.start(Source {
             local_asn: peer.local_asn,
             internal: session.encoding.internal,
+            link_local: ends.remote.zone != 0,
             families: session.families.clone(),
         });
         // By another of our addresses, a link-local next hop is on another interface.
@@ -170,19 +168,19 @@ impl Received {
         self.note_changes(name);
     }
 
-    /// Takes in what a peer has to say; why its session is to end, if it is. `local` is our end of
-    /// the session.
+    /// Takes in what a peer has to say; why its session is to end, if it is. `ends` are those of the
+    /// session.
     pub(super) fn handle_event(
         &mut self,
         name: &PeerName,
         event: &Event,
-        local: Option<IpAddr>,
+        ends: Option<Ends>,
         now: Instant,
     ) -> Option<DownReason> {
         let peer = self.peers.get_mut(name)?;
         let mut result = Ok(());
         match event {
-            Event::Established(session) => self.start(name, session, local?),
+            Event::Established(session) => self.start(name, session, ends?),
             Event::Down(reason) => {
                 let session = peer.session.as_ref();
                 let kept = session.and_then(|session| session.keeps_routes(reason));
@@ -377,8 +375,8 @@ impl Teacher {
         if let Some(connected) = addresses.connected(prefix) {
             return Err(Unused::Connected(connected));
         }
-        let local = self.local.unwrap_or(self.address);
-        Ok(addresses.reach(route.next_hop, self.address, local)?)
+        let ends = self.ends.ok_or(Unreachable::NotOnLink(route.next_hop))?;
+        Ok(addresses.reach(route.next_hop, ends)?)
     }
 }
 
@@ -409,9 +407,9 @@ impl Speaker {
     /// A peer is removed, or will begin anew: then its routes wait for it.
     pub(super) fn end_receiving(&mut self, name: &PeerName, before: &Config, now: Instant) {
         let after = self.config.peers.get(name).filter(|after| after.accept.is_some());
-        let address = |config: &Config| config.bgp.transport.address;
+        let remote = |config: &Config| config.bgp.transport.remote.clone();
         match after {
-            Some(after) if address(after) == address(before) => {
+            Some(after) if remote(after) == remote(before) => {
                 self.received.end(name, &Family::ALL, now + RESTART_TIME);
             }
             _ => self.received.remove(name),
@@ -427,14 +425,14 @@ impl Speaker {
             self.received.remove(name);
             return;
         };
-        let session = entry.peer.session().map(|(session, local)| (session.clone(), local));
+        let session = entry.peer.session().map(|(session, ends)| (session.clone(), ends));
         let (result, is_new) = match self.received.peers.get_mut(name) {
             Some(peer) => (peer.rib.set_accept(accept.clone()), false),
             None => (Ok(true), true),
         };
         self.received.add(name, config);
-        if let Some((session, local)) = session.as_ref().filter(|_| is_new) {
-            self.received.start(name, session, *local);
+        if let Some((session, ends)) = session.as_ref().filter(|_| is_new) {
+            self.received.start(name, session, *ends);
         }
         match result {
             Ok(false) => {}

@@ -58,7 +58,7 @@ fn each_error_has_its_notification() {
         (OpenError::UnsupportedOptionalParameter(1), 4, vec![]),
         (OpenError::UnacceptableHoldTime(1), 6, vec![]),
         // RFC 5492 §5: the capabilities that are missing, as an OPEN has them
-        (OpenError::UnsupportedCapability("none".into()), 7, both_families),
+        (OpenError::UnsupportedCapability("none".into(), Family::ALL.to_vec()), 7, both_families),
     ] {
         assert_eq!(error.notification(), Notification::new(2, subcode, data), "{error}");
     }

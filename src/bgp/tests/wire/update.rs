@@ -13,7 +13,9 @@ use crate::bgp::wire::{
     Announcement, AsPath, Encoding, Origin, PathAttributes, Segment, Update, announce, end_of_rib,
     withdraw,
 };
-use crate::route::{Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity};
+use crate::route::{
+    Asn, Attributes, Community, ExtendedCommunity, Family, LargeCommunity, NextHop,
+};
 
 const NEXT_HOP: [u8; 4] = [192, 0, 2, 9];
 const NEXT_HOP_6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9);
@@ -31,6 +33,7 @@ fn announcement<'a>(
         Family::Ipv4Unicast => IpAddr::V4(Ipv4Addr::from(NEXT_HOP)),
         Family::Ipv6Unicast => IpAddr::V6(NEXT_HOP_6),
     };
+    let next_hop = next_hop.into();
     Announcement { family, next_hop, as_path, extended_communities: &[], attributes }
 }
 
@@ -292,6 +295,7 @@ fn every_attribute_of_a_valid_update_is_read() {
             origin: Some(Origin::Incomplete),
             as_path: Some(AsPath(path)),
             next_hop: Some(IpAddr::from(NEXT_HOP)),
+            link_local_next_hop: None,
             med: Some(50),
             local_pref: Some(150),
             communities: everything().communities,
@@ -348,7 +352,31 @@ fn a_link_local_next_hop_counts_where_there_is_no_global_one() {
         let attributes = [attribute(NON_TRANSITIVE, 14, &value), mandatory()].concat();
         let read = Update::decode(&update(&[], &attributes, &[]), EXTERNAL).unwrap();
         assert_eq!(read.attributes.next_hop, Some(IpAddr::V6(expected)));
+        assert_eq!(read.attributes.link_local_next_hop, Some(link_local));
         assert_eq!((read.announced, read.defects), (vec![prefix("::/0")], vec![]));
+    }
+}
+
+/// RFC 2545 §3.
+#[test]
+fn a_link_local_next_hop_goes_behind_the_global_one() {
+    let link_local: Ipv6Addr = "fe80::1".parse().unwrap();
+    let attributes = Attributes::default();
+    for (family, nlri) in
+        [(Family::Ipv6Unicast, "2001:db8::/32"), (Family::Ipv4Unicast, "10.0.0.0/8")]
+    {
+        for global in [NEXT_HOP_6, link_local] {
+            let next_hop = NextHop { address: global.into(), link_local: Some(link_local) };
+            let announcement = Announcement { next_hop, ..announcement(family, &[], &attributes) };
+            let encoding = Encoding { extended_next_hop: true, ..EXTERNAL };
+            let body = announced(announcement, &[prefix(nlri)], encoding);
+            let expected = [&[32][..], &global.octets(), &link_local.octets(), &[0]].concat();
+            let found = body.windows(expected.len()).any(|window| window == expected);
+            assert!(found, "{body:02x?}");
+            let read = Update::decode(&body, encoding).unwrap();
+            assert_eq!(read.attributes.next_hop, Some(global.into()));
+            assert_eq!(read.attributes.link_local_next_hop, Some(link_local));
+        }
     }
 }
 

@@ -1,0 +1,120 @@
+//! What the host's links, addresses and neighbours mean for its peers: where a peer is that is known
+//! by its interface, and whether anything still reaches our end of a session.
+use std::time::Instant;
+
+use super::peers::BfdLook;
+use super::{Output, Speaker};
+use crate::bfd::driver::Command as BfdCommand;
+use crate::bfd::sessions::Config as BfdConfig;
+use crate::bgp::transport::{Remote, Transport};
+use crate::config::Peer as Config;
+use crate::netlink::{Addresses, Neighbours, Request};
+use crate::route::{PeerName, ScopedAddress};
+
+/// Where to connect to, or why that is not known.
+pub(super) fn path(
+    transport: &Transport,
+    addresses: &Addresses,
+    neighbours: &mut Neighbours,
+) -> Result<ScopedAddress, String> {
+    let (interface, known) = match &transport.remote {
+        Remote::Address(address) => return Ok((*address).into()),
+        Remote::LinkLocal(address, interface) => (interface, Some(*address)),
+        Remote::Router(interface) => (interface, None),
+    };
+    let zone = addresses.usable_link(interface)?;
+    let address = match known {
+        Some(address) => address,
+        None => neighbours.router(zone, interface).map_err(|error| error.to_string())?,
+    };
+    Ok(ScopedAddress { ip: address.into(), zone })
+}
+
+/// Whether a peer is known by its interface alone.
+pub(super) fn is_unnumbered(config: &Config) -> bool {
+    matches!(config.bgp.transport.remote, Remote::Router(_))
+}
+
+/// Whether what a peer sends comes over the link of our address, by all that is configured.
+fn is_on_link(config: &Config) -> bool {
+    let transport = &config.bgp.transport;
+    transport.remote.interface().is_some()
+        || transport.ttl == 1
+        || transport.minimum_ttl == Some(255)
+}
+
+impl Speaker {
+    /// The host's links, addresses or neighbours changed.
+    pub(super) fn update_paths(&mut self, now: Instant) {
+        for name in self.config.peers.keys().cloned().collect::<Vec<_>>() {
+            self.update_cut_off(&name, now);
+            let Some(config) = self.config.peers.get(&name) else { continue };
+            let path = path(&config.bgp.transport, &self.addresses, &mut self.neighbours);
+            let Some(entry) = self.peers.get_mut(&name) else { continue };
+            entry.peer.set_path(path, now);
+            let source = config.bgp.transport.source_address;
+            let has_source = source.is_some_and(|source| self.addresses.is_usable(source));
+            if has_source && !std::mem::replace(&mut entry.has_source, has_source) {
+                entry.peer.hurry(now);
+            }
+            entry.has_source = has_source;
+        }
+    }
+
+    /// Whether anything still reaches our end of a peer's connections.
+    pub(super) fn update_cut_off(&mut self, name: &PeerName, now: Instant) {
+        let Some(config) = self.config.peers.get(name) else { return };
+        let Some(entry) = self.peers.get_mut(name) else { return };
+        let on_link = is_on_link(config);
+        entry.peer.update_cut_off(|local| self.addresses.cut_off(local, on_link), now);
+    }
+
+    /// Whose address this is.
+    pub(super) fn peer_at(&self, remote: ScopedAddress) -> Option<PeerName> {
+        let interface = self.addresses.link_of(remote).map(|link| link.name.as_str());
+        let is = |config: &Config| {
+            let expected = &config.bgp.transport.remote;
+            expected.is_at(remote.ip) && expected.interface() == interface
+        };
+        let (name, _) = self.config.peers.iter().find(|(_, config)| is(config))?;
+        Some(name.clone())
+    }
+
+    /// Asks for the neighbours, if they are of use and were not before.
+    pub(super) fn watch_neighbours(&mut self, before: bool) {
+        let watch = self.config.peers.values().any(is_unnumbered);
+        if watch != before {
+            self.outputs.push_back(Output::Netlink(Request::WatchNeighbours(watch)));
+        }
+    }
+
+    /// Starts BFD with a peer, or changes its timers; as soon as it is known where the peer is.
+    pub(super) fn set_bfd(&mut self, name: &PeerName, now: Instant) {
+        let Some(config) = self.config.peers.get(name) else { return };
+        let Some(entry) = self.peers.get_mut(name) else { return };
+        let (Some(bfd), Ok(remote)) = (config.bfd, entry.peer.address()) else { return };
+        if entry.bfd.remote.is_some_and(|before| before != remote) {
+            entry.bfd = BfdLook::new(now);
+        }
+        entry.bfd.remote = Some(remote);
+        let source = config.bgp.transport.source_address;
+        let config = BfdConfig {
+            remote,
+            source,
+            hops: bfd.hops,
+            minimum_ttl: bfd.minimum_ttl,
+            session: bfd.session,
+        };
+        self.outputs.push_back(Output::Bfd(BfdCommand::Set(name.clone(), config)));
+    }
+
+    /// Where another router has taken the place of the one before, BFD is with that from now on.
+    pub(super) fn follow_with_bfd(&mut self, now: Instant) {
+        let moved = self.peers.iter().filter(|(_, entry)| {
+            entry.peer.address().is_ok_and(|address| entry.bfd.remote != Some(address))
+        });
+        for name in moved.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.set_bfd(&name, now);
+        }
+    }
+}
