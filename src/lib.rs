@@ -2,7 +2,8 @@
 //!
 //! One daemon per host checks local services ([`check`]), decides which of them deserve their VIPs
 //! ([`service`]), puts these on an interface ([`netlink`]), works out which routes each router
-//! should have ([`rib`]) and tells it over BGP ([`bgp`]), while BFD ([`bfd`]) watches the path.
+//! should have ([`rib`]) and tells it over BGP ([`bgp`]), while BFD ([`bfd`]) watches the path. Routers
+//! that are known by an interface alone find this host by its advertisements ([`ndp`]).
 //! [`speaker`] owns all of that as one state machine; [`daemon`] runs it. [`config`] is what the
 //! operator wrote, [`control`] and [`metrics`] are how one looks at it, [`route`] holds the words
 //! that all of them share.
@@ -32,6 +33,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod metrics;
+pub mod ndp;
 pub mod netlink;
 pub mod rib;
 pub mod route;

@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bgp", &["route", "sys"]),
     ("check", &["route", "sys"]),
     ("netlink", &["route", "sys"]),
+    ("ndp", &["netlink", "sys"]),
     ("rib", &["route"]),
     ("service", &["check", "route"]),
     ("config", &["bfd", "bgp", "check", "rib", "route", "service", "sys"]),
@@ -23,7 +24,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["bfd", "control", "service", "speaker", "sys"]),
     (
         "daemon",
-        &["bfd", "bgp", "check", "config", "control", "metrics", "netlink", "speaker", "sys"],
+        &[
+            "bfd", "bgp", "check", "config", "control", "metrics", "ndp", "netlink", "speaker",
+            "sys",
+        ],
     ),
 ];
 

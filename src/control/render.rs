@@ -125,7 +125,9 @@ impl Page {
             let text = format!("{routes} from before the start, until the routers announce theirs");
             self.marked(0, Mark::Open, &text);
         }
-        for error in status.listen_error.iter().chain(&status.metrics_error) {
+        for error in
+            status.listen_error.iter().chain(&status.advertise_error).chain(&status.metrics_error)
+        {
             self.marked(0, Mark::Bad, error);
         }
         self.line(0, "");

@@ -1,6 +1,7 @@
 //! The owner's loop: wait for a fact, hand it to the [`Speaker`], carry out what it wishes.
 #![expect(clippy::disallowed_methods, reason = "driver: clock, timers and tasks")]
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +20,7 @@ use crate::control::Request;
 use crate::speaker::notice::{Level, Notice};
 use crate::speaker::status::{Clock, Summary};
 use crate::speaker::{Input, Output, Speaker};
-use crate::{bfd, bgp, check, netlink};
+use crate::{bfd, bgp, check, ndp, netlink};
 
 /// How long the last words to peers may take after everything else is done.
 const FINISH: Duration = Duration::from_secs(2);
@@ -56,6 +57,8 @@ pub(super) struct Owner {
     links: Links,
     connections: Connections,
     from_peers: mpsc::Receiver<TcpEvent>,
+    advertise: mpsc::UnboundedSender<BTreeSet<u32>>,
+    from_advertising: mpsc::UnboundedReceiver<Option<String>>,
     netlink: mpsc::UnboundedSender<netlink::Request>,
     from_netlink: mpsc::Receiver<netlink::Event>,
     signals: Signals,
@@ -79,6 +82,8 @@ enum Wake {
     Bfd(bfd::driver::Event),
     Peer(TcpEvent),
     Netlink(netlink::Event),
+    /// Router advertisements cannot be sent, or can again
+    Advertising(Option<String>),
     Check(check::driver::Report),
     Client(Request),
     /// Metrics cannot be served, or can again
@@ -101,6 +106,9 @@ impl Owner {
         let (netlink, netlink_requests) = mpsc::unbounded_channel();
         let (netlink_events, from_netlink) = mpsc::channel(QUEUE);
         tokio::spawn(netlink::driver::run(netlink_requests, netlink_events));
+        let (advertise, advertised) = mpsc::unbounded_channel();
+        let (troubles, from_advertising) = mpsc::unbounded_channel();
+        tokio::spawn(ndp::driver::run(advertised, troubles));
         let signals = Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -113,6 +121,8 @@ impl Owner {
             links,
             connections: Connections::new(events),
             from_peers,
+            advertise,
+            from_advertising,
             netlink,
             from_netlink,
             signals,
@@ -169,6 +179,7 @@ impl Owner {
             Some(report) = self.links.from_checks.recv() => Wake::Check(report),
             Some(event) = self.from_peers.recv() => Wake::Peer(event),
             Some(event) = self.from_netlink.recv() => Wake::Netlink(event),
+            Some(trouble) = self.from_advertising.recv() => Wake::Advertising(trouble),
             config = loaded => Wake::Loaded(Box::new(config)),
             _ = self.signals.hangup.recv() => Wake::Reload,
             Some(trouble) = self.links.metrics.troubles.recv() => Wake::Metrics(trouble),
@@ -182,6 +193,9 @@ impl Owner {
             Wake::Bfd(event) => self.speaker.handle(Input::Bfd(event), now),
             Wake::Check(report) => self.speaker.handle(Input::Probed(report), now),
             Wake::Netlink(event) => self.speaker.handle(Input::Netlink(event), now),
+            Wake::Advertising(trouble) => {
+                self.speaker.handle(Input::CannotAdvertise(trouble), now);
+            }
             Wake::Peer(event) => self.handle_peer(event, now),
             Wake::Time => self.speaker.handle_timeout(now),
             Wake::Client(Request::Describe(reply)) => {
@@ -266,6 +280,8 @@ impl Owner {
                     self.speaker.handle(Input::RouterId(ours.collect()), now);
                 }
                 Output::Bfd(command) => self.links.bfd.send(command),
+                // That task ends with this one.
+                Output::Advertise(interfaces) => drop(self.advertise.send(interfaces)),
                 // Their threads are gone only when the process ends.
                 Output::Check(command) => drop(self.links.check_commands.send(command)),
                 Output::Netlink(request) => drop(self.netlink.send(request)),

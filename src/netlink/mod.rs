@@ -186,7 +186,7 @@ impl Addresses {
     }
 
     /// Our addresses on the interface that has `local`: that one for its own family, the first
-    /// usable one that is not a VIP for the other. Between link-local addresses there is no IPv4.
+    /// usable one that is not a VIP for the other. Of a link-local one it is that alone.
     #[must_use]
     pub fn next_hops(&self, local: ScopedAddress, is_vip: impl Fn(&IpAddr) -> bool) -> NextHops {
         let index = self.holder(local).map(|address| address.index);
@@ -201,9 +201,9 @@ impl Addresses {
         }
         match local.ip {
             IpAddr::V4(ip) => next_hops.ipv4 = Some(ip),
+            // The one by which the router surely reaches us: it may not know our other addresses.
             IpAddr::V6(ip) if ip.is_unicast_link_local() => {
-                next_hops.ipv4 = None;
-                next_hops.link_local = Some(ip);
+                return NextHops { link_local: Some(ip), ..NextHops::default() };
             }
             IpAddr::V6(ip) => next_hops.ipv6 = Some(ip),
         }

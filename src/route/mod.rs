@@ -72,13 +72,13 @@ impl From<IpAddr> for NextHop {
 }
 
 impl NextHops {
-    /// These, and others where there are none.
+    /// These, which are configured, and others where there are none.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self {
             ipv4: self.ipv4.or(others.ipv4),
             ipv6: self.ipv6.or(others.ipv6),
-            link_local: self.link_local.or(others.link_local),
+            link_local: others.link_local.filter(|_| self.ipv6.is_none()),
         }
     }
 

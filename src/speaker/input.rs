@@ -14,6 +14,8 @@ pub enum Input {
     Tcp(PeerName, Serial, Tcp),
     /// Listening there for passive peers does not work, or (`None`) does
     CannotListen(Listening, Option<String>),
+    /// Router advertisements cannot be sent, or (`None`) can
+    CannotAdvertise(Option<String>),
     /// From the BFD thread
     Bfd(bfd::driver::Event),
     /// A probe ended

@@ -79,6 +79,10 @@ pub struct Speaker {
     received: Received,
     /// Why passive peers of a family cannot connect
     cannot_listen: BTreeMap<Listening, String>,
+    /// The interfaces on which we say that we are there
+    advertised: BTreeSet<u32>,
+    /// Why we do not
+    cannot_advertise: Option<String>,
     /// When to look again for outcomes that are too old to go by
     expire_at: Instant,
     /// When End-of-RIB is sent at the latest; `None` once it may be
@@ -141,6 +145,8 @@ impl Speaker {
             peers: BTreeMap::new(),
             received: Received::new(now),
             cannot_listen: BTreeMap::new(),
+            advertised: BTreeSet::new(),
+            cannot_advertise: None,
             expire_at: now + EXPIRE,
             deferral: Some(now + DEFERRAL_TIME),
             phase: Phase::Running,
@@ -170,6 +176,13 @@ impl Speaker {
             }
             Input::CannotListen(place, None) => {
                 self.cannot_listen.remove(&place);
+            }
+            Input::CannotAdvertise(trouble) => {
+                self.notice(match &trouble {
+                    Some(trouble) => Notice::new(Level::Error, trouble),
+                    None => Notice::new(Level::Info, "router advertisements are sent now"),
+                });
+                self.cannot_advertise = trouble;
             }
             Input::Bfd(event) => self.handle_bfd(event, now),
             Input::Probed(report) => self.handle_probed(report, now),

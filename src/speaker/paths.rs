@@ -1,5 +1,6 @@
 //! What the host's links, addresses and neighbours mean for its peers: where a peer is that is known
 //! by its interface, and whether anything still reaches our end of a session.
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::peers::BfdLook;
@@ -58,6 +59,19 @@ impl Speaker {
                 entry.peer.hurry(now);
             }
             entry.has_source = has_source;
+        }
+        self.advertise();
+    }
+
+    /// Says on the links of peers that are known by them that we are there.
+    fn advertise(&mut self) {
+        let remotes = self.config.peers.values().map(|config| &config.bgp.transport.remote);
+        let links = remotes.filter_map(Remote::interface);
+        let usable = links.filter_map(|link| self.addresses.usable_link(link).ok());
+        let usable: BTreeSet<u32> = usable.collect();
+        if self.advertised != usable {
+            self.advertised.clone_from(&usable);
+            self.outputs.push_back(Output::Advertise(usable));
         }
     }
 

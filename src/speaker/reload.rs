@@ -115,6 +115,7 @@ impl Speaker {
             self.add_peer(&name, ongoing_bfd.remove(&name), now);
         }
         self.update_next_hops(now);
+        self.update_paths(now);
         // A peer that stays may have other routes now, and a removed one made room.
         let prefixes = self.rib.prefixes().collect();
         self.export(&prefixes, now);

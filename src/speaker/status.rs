@@ -40,6 +40,9 @@ pub struct Status {
     pub kept_routes: usize,
     /// Why passive peers cannot connect, if they cannot
     pub listen_error: Option<String>,
+    /// Why routers on an interface cannot find us, if they cannot
+    #[serde(default)]
+    pub advertise_error: Option<String>,
     /// Why the last reload was refused; the configuration before it is in force
     pub reload_error: Option<String>,
     /// Why metrics are not served where they should be, if they are not
@@ -259,6 +262,7 @@ impl Speaker {
             router_id: self.router_id,
             kept_routes: self.received.kept(),
             listen_error: (!listen_error.is_empty()).then(|| listen_error.join("; ")),
+            advertise_error: self.cannot_advertise.clone(),
             reload_error: None,
             metrics_error: None,
             peers: peers.collect(),

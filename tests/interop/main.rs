@@ -10,6 +10,7 @@
 //! | `capabilities` | what both ends can do: RFC 5492, 7313, 8950, 9234 |
 //! | `learned` | routes that the host learns: ECMP, BFD, crash, others' routes |
 //! | `transport` | TTL security, devices, passwords that change, addresses that come late |
+//! | `unnumbered` | peers that are known by their interface: RFC 4861, 8950 |
 //! | `lifecycle` | start, reload, stop, crash, permissions |
 //! | `restart` | graceful restart: RFC 4724, RFC 8538 |
 #![expect(
@@ -28,6 +29,7 @@ mod restart;
 mod routes;
 mod sessions;
 mod transport;
+mod unnumbered;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -95,12 +97,12 @@ fn wait_status(daemon: &Daemon, what: &str, truth: impl Fn(&Value) -> bool) -> R
         .with_context(|| format!("{what}: {:#}", status().unwrap_or_default()))
 }
 
-/// Why the last session with the first peer ended, why the last attempt failed, and what was said.
 /// Whether the session with the first router is up.
 fn is_established(status: &Value) -> bool {
     status["peers"][0]["established"] == true
 }
 
+/// Why the last session with the first peer ended, why the last attempt failed, and what was said.
 fn down_reasons(status: &Value) -> String {
     let reason = |key: &str| status["peers"][0][key]["reason"].as_str().unwrap_or_default();
     ["last-down", "last-failure", "last-notification"].map(reason).join("\n")

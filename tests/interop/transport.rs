@@ -232,3 +232,26 @@ fn a_password_that_changed_is_taken_by_a_reload_and_a_missing_one_is_never_none(
     }
     Ok(())
 }
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_session_goes_with_our_address_and_comes_back_with_it() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let mut tor = TorConfig::new(kind);
+        tor.neighbour.bfd = None;
+        tor.neighbour.hold_time = BOUND * 10;
+        let fabric = pair_with(tor)?;
+        let end = fabric.host(1).end(1);
+        let source = format!("source-address = \"{}\"", end.ipv4);
+        let daemon = start(&fabric, 1, &configuration(&fabric, &source))?;
+        wait_status(&daemon, "a session", is_established)?;
+        let address = format!("address {} {}/31 dev {}\n", "{}", end.ipv4, end.interface);
+        fabric.host(1).namespace.ip(&address.replacen("{}", "del", 1))?;
+        let gone = format!("our address {} is gone from this host", end.ipv4);
+        wait_down_reason(&daemon, &[&gone])?;
+        fabric.host(1).namespace.ip(&address.replacen("{}", "add", 1))?;
+        wait_status(&daemon, "a session again", is_established)?;
+        fabric.tor(1).router.wait_established("host1", BOUND)?;
+        Ok(())
+    })
+}

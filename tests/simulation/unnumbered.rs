@@ -1,5 +1,6 @@
 //! Peers that are known by their interface, and what becomes of sessions when links, addresses and
 //! routers come and go.
+use vipcast::speaker::Input;
 use vipcast::speaker::status::PeerStatus;
 
 use crate::world::{ETH0, Mood, World, on_eth0};
@@ -220,4 +221,28 @@ fn a_reload_keeps_what_was_found() {
     world.reload(&base());
     world.run(secs(10));
     assert_eq!(world.routes("tor1"), WEB);
+}
+
+/// FRR finds the other end of a link by that alone.
+#[test]
+fn the_daemon_says_that_it_is_there_on_links_where_that_is_of_use() {
+    let mut world = World::new(BASE).boot();
+    assert_eq!(world.advertised, [].into());
+    world.reload(&base());
+    assert_eq!(world.advertised, [].into(), "there is no link-local address to say it from");
+    world.add_address("fe80::21/64", true);
+    assert_eq!(world.advertised, [].into(), "nor is it certain that nobody else has it");
+    world.add_address("fe80::21/64", false);
+    assert_eq!(world.advertised, [ETH0].into());
+    world.set_carrier(ETH0, false);
+    assert_eq!(world.advertised, [].into());
+    world.set_carrier(ETH0, true);
+    assert_eq!(world.advertised, [ETH0].into());
+
+    world.feed(Input::CannotAdvertise(Some("not permitted".into())));
+    assert_eq!(world.status().advertise_error.as_deref(), Some("not permitted"));
+    world.feed(Input::CannotAdvertise(None));
+    assert_eq!(world.status().advertise_error, None);
+    world.reload(BASE);
+    assert_eq!(world.advertised, [].into());
 }

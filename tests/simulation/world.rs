@@ -137,6 +137,8 @@ pub(crate) struct World {
     pub(crate) addresses: BTreeMap<(u32, IpAddr), Address>,
     /// Whether the daemon wants to know of those
     watches_neighbours: bool,
+    /// Where the daemon says that it is there
+    pub(crate) advertised: BTreeSet<u32>,
     /// Whom the kernel has met on eth0
     met: BTreeMap<Ipv6Addr, Neighbour>,
     /// The kernel's routes: whether they are ours, and their next hops
@@ -197,6 +199,7 @@ impl World {
                 .map(|address| ((address.index, address.prefix.addr()), address))
                 .collect(),
             watches_neighbours: false,
+            advertised: BTreeSet::new(),
             met: BTreeMap::new(),
             kernel_routes: BTreeMap::new(),
             route_requests: Vec::new(),
@@ -471,7 +474,7 @@ impl World {
         self.probes.push(Probe { id, generation: *generation, started, ends, result });
     }
 
-    fn feed(&mut self, input: Input) {
+    pub(crate) fn feed(&mut self, input: Input) {
         self.speaker.handle(input, self.now);
     }
 
@@ -554,6 +557,7 @@ impl World {
                     self.feed(Input::Tcp(peer, serial, news));
                 }
             }
+            Output::Advertise(interfaces) => self.advertised = interfaces,
             Output::SetUserTimeout(..) | Output::Listen(..) => {}
         }
     }

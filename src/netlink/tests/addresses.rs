@@ -1,7 +1,7 @@
 //! What is asked of the kernel, and what is said about each VIP.
 use super::*;
 use crate::netlink::is_dummy_name;
-use crate::route::NextHops;
+use crate::route::{NextHops, ScopedAddress};
 
 const VIP: &str = "192.0.2.1";
 const VIP6: &str = "2001:db8::1";
@@ -739,6 +739,16 @@ fn the_next_hop_is_a_usable_address_beside_the_local_one_that_is_neither_ours_no
         let is_vip = |address: &IpAddr| [VIP, VIP6].contains(&address.to_string().as_str());
         assert_eq!(host.addresses.next_hops(ip(local).into(), is_vip), expected, "{name}");
     }
+}
+
+#[test]
+fn between_link_local_addresses_that_is_the_only_next_hop() {
+    let present = ["fe80::7/64", "2001:db8::7/64", "198.51.100.7/24"].map(|text| foreign(2, text));
+    let host = Host::with(&present);
+    let local = ScopedAddress { ip: ip("fe80::7"), zone: 2 };
+    let link_local = "fe80::7".parse().ok();
+    let expected = NextHops { ipv4: None, ipv6: None, link_local };
+    assert_eq!(host.addresses.next_hops(local, |_| false), expected);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::*;
 use crate::netlink::reach::Unreachable;
 use crate::netlink::routes::{DEFERRAL_TIME, Installation, METRIC};
 use crate::netlink::{NextHop, Route, RouteEvent, RouteKey, RouteRequest, Routes};
-use crate::route::Ends;
+use crate::route::{Ends, ScopedAddress};
 
 const MAIN: u32 = 254;
 const DEFAULT: &str = "0.0.0.0/0";
@@ -352,6 +352,55 @@ mod reach {
         assert_eq!(reach("198.51.100.1"), on("198.51.100.1", 2));
         let other = ip("198.51.100.2");
         assert_eq!(reach("198.51.100.2"), Err(Unreachable::NotOnLink(other)));
+    }
+
+    #[test]
+    fn a_link_local_address_is_one_of_its_own_link_alone() {
+        let mut host = host();
+        for index in [2, 3] {
+            host.handle_event(Event::Address(foreign(index, "fe80::21/64")), start());
+        }
+        let zoned = |address, zone| ScopedAddress { ip: ip(address), zone };
+        for zone in [2, 3] {
+            let ends = Ends { local: zoned("fe80::21", zone), remote: zoned("fe80::1", zone) };
+            assert_eq!(host.reach(ip("fe80::1"), ends), on("fe80::1", zone));
+            assert_eq!(host.cut_off(ends.local, true), None);
+        }
+        host.handle_event(Event::AddressGone(foreign(3, "fe80::21/64")), start());
+        let gone = Some("our address fe80::21 is gone from this host".to_owned());
+        assert_eq!(host.cut_off(zoned("fe80::21", 3), true), gone);
+        assert_eq!(host.cut_off(zoned("fe80::21", 2), true), None);
+    }
+
+    #[test]
+    fn our_end_is_cut_off_by_its_link_and_by_a_carrier_only_where_that_is_the_way() {
+        let mut host = host();
+        let local = ScopedAddress::from(ip(LOCAL));
+        assert_eq!(Addresses::default().cut_off(local, true), None, "nothing is known");
+        assert_eq!(host.cut_off(local, true), None);
+        host.handle_event(Event::Link(Link { carrier: false, ..link(2, "eth0") }), start());
+        assert_eq!(host.cut_off(local, true), Some("interface eth0 has no carrier".into()));
+        assert_eq!(host.cut_off(local, false), None);
+        host.handle_event(Event::Link(Link { up: false, ..link(2, "eth0") }), start());
+        assert_eq!(host.cut_off(local, false), Some("interface eth0 is down".into()));
+    }
+
+    #[test]
+    fn a_link_can_be_used_once_it_has_an_address_of_ours_that_nobody_else_has() {
+        let why = |host: &Addresses| host.usable_link("eth1").expect_err("not usable");
+        let text = "interface eth1 is not known: not read from the kernel yet";
+        assert_eq!(why(&Addresses::default()), text);
+        let mut host = host();
+        assert_eq!(host.usable_link("eth9").expect_err("none"), "interface eth9 does not exist");
+        assert_eq!(host.usable_link("eth2").expect_err("down"), "interface eth2 is down");
+        assert!(why(&host).starts_with("interface eth1 has no link-local address of ours"));
+        let address = foreign(3, "fe80::21/64");
+        host.handle_event(Event::Address(Address { tentative: true, ..address }), start());
+        assert!(why(&host).starts_with("interface eth1 has no link-local address of ours"));
+        host.handle_event(Event::Address(address), start());
+        assert_eq!(host.usable_link("eth1"), Ok(3));
+        host.handle_event(Event::Link(Link { carrier: false, ..link(3, "eth1") }), start());
+        assert_eq!(why(&host), "interface eth1 has no carrier");
     }
 
     #[test]
