@@ -10,6 +10,7 @@
 //! [`Routes`] does the same for the routes that were learned from routers, and [`reach`] finds the
 //! interface on which a router is.
 pub mod driver;
+mod kernel;
 mod message;
 mod neighbours;
 pub mod reach;
