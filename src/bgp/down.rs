@@ -70,6 +70,9 @@ pub enum DownReason {
     /// We stop
     #[error("shut down: {0}")]
     Shutdown(String),
+    /// An operator of ours wants a new session; why, if they said so
+    #[error("reset by an operator{}{}", if .0.is_empty() { "" } else { ": " }, .0)]
+    AdministrativeReset(String),
     /// We stop, and are back in a moment
     #[error("restarting")]
     Restarting,
@@ -114,6 +117,7 @@ impl DownReason {
             Self::BfdDown(_) => "bfd-down",
             Self::TooManyPrefixes(_) => "max-prefixes",
             Self::Shutdown(_) => "shutdown",
+            Self::AdministrativeReset(_) => "administrative-reset",
             Self::Restarting => "restarting",
             Self::ConfigurationChanged | Self::PasswordChanged => "configuration-changed",
             Self::Deconfigured => "deconfigured",
@@ -135,6 +139,7 @@ impl DownReason {
             Self::BfdDown(_) => Some(Notification::cease(10)),
             Self::TooManyPrefixes(_) => Some(Notification::cease(1)), // RFC 4486 §4
             Self::Shutdown(text) => Some(Notification::administrative_shutdown(text)),
+            Self::AdministrativeReset(text) => Some(Notification::administrative_reset(text)),
             Self::Deconfigured => Some(Notification::cease(3)),
             Self::ConfigurationChanged | Self::PasswordChanged => Some(Notification::cease(6)),
             Self::CollisionLost => Some(Notification::cease(7)),
@@ -189,6 +194,7 @@ impl DownReason {
             | Self::BfdDown(_)
             | Self::TooManyPrefixes(_)
             | Self::Shutdown(_)
+            | Self::AdministrativeReset(_)
             | Self::Restarting
             | Self::ConfigurationChanged
             | Self::PasswordChanged
@@ -209,6 +215,7 @@ impl DownReason {
         matches!(
             self,
             Self::Shutdown(_)
+                | Self::AdministrativeReset(_)
                 | Self::Restarting
                 | Self::ConfigurationChanged
                 | Self::PasswordChanged
@@ -233,6 +240,7 @@ impl DownReason {
             | Self::SendHoldTimerExpired { .. }
             | Self::BfdDown(_)
             | Self::Shutdown(_)
+            | Self::AdministrativeReset(_)
             | Self::Restarting
             | Self::ConfigurationChanged
             | Self::PasswordChanged

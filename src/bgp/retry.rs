@@ -73,6 +73,16 @@ impl Retry {
         }
     }
 
+    /// Whatever the peer has refused is forgotten: an operator has seen to it. `was_connected`: it
+    /// has just been told to end a session, and needs a moment for that.
+    pub(super) fn begin_anew(&mut self, was_connected: bool, now: Instant) {
+        self.refusals = 0;
+        self.timers = Timers::default();
+        if was_connected {
+            self.wait(Timer::ConnectRetry, self.interval.min(QUICK), now);
+        }
+    }
+
     /// The only connection there was has ended, and no attempt is to follow.
     pub(super) fn rest(&mut self) {
         self.timers = Timers::default();

@@ -42,6 +42,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// End the session with a peer and begin another, whatever it has refused before
+    Reset {
+        /// The peer
+        peer: String,
+
+        /// What the peer's operators are told
+        #[arg(long, value_name = "TEXT", default_value = "", value_parser = communication)]
+        reason: String,
+    },
     /// Let vipcastd read its configuration again, and wait until it is in force
     Reload,
 }
@@ -81,6 +90,11 @@ async fn run(directory: &Path, command: Command) -> Result<String, String> {
             client::reload(directory).await.map_err(|error| error.to_string())?;
             Ok(String::new())
         }
+        Command::Reset { peer, reason } => {
+            let reset = client::reset(directory, &peer.into(), &reason).await;
+            reset.map_err(|error| error.to_string())?;
+            Ok(String::new())
+        }
         Command::Status { json, services } => {
             let described = client::describe(directory).await;
             let (document, status) = described.map_err(|error| error.to_string())?;
@@ -106,6 +120,18 @@ async fn run(directory: &Path, command: Command) -> Result<String, String> {
             Ok(render::routes(&routes, style()))
         }
     }
+}
+
+/// A shutdown communication (RFC 9003 §2).
+fn communication(text: &str) -> Result<String, String> {
+    const MOST: usize = 255;
+    if text.len() > MOST {
+        return Err(format!("{} octets are too many, at most {MOST} are sent", text.len()));
+    }
+    if text.contains(char::is_control) {
+        return Err("it must not have control characters in it".into());
+    }
+    Ok(text.into())
 }
 
 /// Colours are for terminals.

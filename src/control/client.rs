@@ -61,6 +61,7 @@ trait Manager {
     fn describe(&self) -> zbus::Result<String>;
     fn peers(&self) -> zbus::Result<Vec<String>>;
     fn routes(&self, peer: &str) -> zbus::Result<String>;
+    fn reset(&self, peer: &str, text: &str) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
 }
 
@@ -93,9 +94,8 @@ pub async fn routes(
 ) -> Result<Vec<PeerRoutes>, Error> {
     let manager = connect(runtime_directory).await?;
     let peers = within(manager.peers()).await?;
-    if let Some(name) = only.as_ref().filter(|name| !peers.iter().any(|p| p == name.as_ref())) {
-        let text = format!("no peer {name}; there are: {}", peers.join(", "));
-        return Err(Error::Refused(text));
+    if let Some(name) = &only {
+        must_be_there(name, &peers)?;
     }
     let mut all = Vec::new();
     for peer in peers.iter().filter(|p| only.as_ref().is_none_or(|name| *p == name.as_ref())) {
@@ -106,6 +106,23 @@ pub async fn routes(
         }
     }
     Ok(all)
+}
+
+fn must_be_there(name: &PeerName, peers: &[String]) -> Result<(), Error> {
+    let is_there = peers.iter().any(|peer| peer == name.as_ref());
+    let text = || format!("no peer {name}; there are: {}", peers.join(", "));
+    is_there.then_some(()).ok_or_else(|| Error::Refused(text()))
+}
+
+/// Lets the daemon end its session with a peer, which is told this text, and begin another.
+///
+/// # Errors
+///
+/// When it cannot be asked, there is no such peer, or we may not ask for that.
+pub async fn reset(runtime_directory: &Path, peer: &PeerName, text: &str) -> Result<(), Error> {
+    let manager = connect(runtime_directory).await?;
+    must_be_there(peer, &within(manager.peers()).await?)?;
+    within(manager.reset(peer.as_ref(), text)).await
 }
 
 /// Lets the daemon read its configuration again, and waits until it is in force.

@@ -52,6 +52,9 @@ pub enum Request {
     Peers(oneshot::Sender<Vec<PeerName>>),
     /// What has a peer been sent? Nothing is answered about one that there is not
     Routes(PeerName, oneshot::Sender<Option<Box<Snapshot>>>),
+    /// End the session with this peer, tell it this text, and begin another; whether there is such a
+    /// peer
+    Reset(PeerName, String, oneshot::Sender<bool>),
     /// Read the configuration again; the answer comes when it is in force, or says why it is not
     Reload(oneshot::Sender<Result<(), String>>),
 }

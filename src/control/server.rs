@@ -118,17 +118,27 @@ impl Manager {
         serde_json::to_string(&routes).map_err(|error| fdo::Error::Failed(error.to_string()))
     }
 
+    /// Ends the session with a peer, tells it why (the text may be empty), and begins another.
+    async fn reset(&self, peer: String, text: String) -> fdo::Result<()> {
+        self.must_be_trusted("reset a session")?;
+        let name = PeerName::from(peer);
+        let is_there = self.ask(|reply| Request::Reset(name.clone(), text, reply)).await?;
+        is_there.then_some(()).ok_or_else(|| fdo::Error::InvalidArgs(format!("no peer {name}")))
+    }
+
     /// Reads the configuration again and puts it into force; fails with what is wrong with it.
     async fn reload(&self) -> fdo::Result<()> {
-        if !self.trusted {
-            let text = "only root and the user of vipcastd may reload the configuration";
-            return Err(fdo::Error::AccessDenied(text.into()));
-        }
+        self.must_be_trusted("reload the configuration")?;
         self.ask(Request::Reload).await?.map_err(fdo::Error::Failed)
     }
 }
 
 impl Manager {
+    fn must_be_trusted(&self, to: &str) -> fdo::Result<()> {
+        let text = || format!("only root and the user of vipcastd may {to}");
+        self.trusted.then_some(()).ok_or_else(|| fdo::Error::AccessDenied(text()))
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> fdo::Result<T> {
         let (reply, answer) = oneshot::channel();
         let gone = || fdo::Error::Failed("vipcastd is stopping".into());

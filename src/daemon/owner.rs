@@ -210,6 +210,12 @@ impl Owner {
                 let clock = Clock { now, wall: SystemTime::now() };
                 drop(reply.send(self.speaker.routes(&peer, clock).map(Box::new)));
             }
+            Wake::Client(Request::Reset(peer, text, reply)) => {
+                let is_there = self.speaker.config().peers.contains_key(&peer);
+                // The client may have gone.
+                let _ = reply.send(is_there);
+                self.speaker.handle(Input::Reset(peer, text), now);
+            }
             Wake::Client(Request::Reload(reply)) => self.begin_reload(Some(reply)),
             Wake::Metrics(trouble) => self.handle_metrics(trouble),
             Wake::Reload => self.begin_reload(None),

@@ -24,6 +24,8 @@ pub enum Input {
     Netlink(netlink::Event),
     /// Our IPv4 addresses towards the peers; none while the kernel knows no way to any of them
     RouterId(Vec<Ipv4Addr>),
+    /// An operator wants a new session with this peer, for this reason or none
+    Reset(PeerName, String),
     /// A new configuration, which is valid
     Reload(Box<Config>),
     /// Stop; peers are told this text

@@ -196,6 +196,11 @@ impl Speaker {
                 self.addresses.handle_event(event, now);
             }
             Input::RouterId(found) => self.handle_router_id(&found, now),
+            Input::Reset(peer, text) => {
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    entry.peer.reset(&text, now);
+                }
+            }
             Input::Reload(config) => self.reload(*config, now),
             Input::Stop(text) => self.begin_stop(text, now),
             Input::Restart => self.begin_restart(now),

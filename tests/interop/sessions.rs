@@ -208,6 +208,37 @@ fn a_router_that_does_not_know_this_host_is_named() -> Result<()> {
     })
 }
 
+/// RFC 9003, RFC 4486 §4.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_reset_by_an_operator_is_told_and_followed_by_a_new_session() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let mut tor = TorConfig::new(kind);
+        tor.neighbour.bfd = None;
+        let mut fabric = pair_with(tor)?;
+        let daemon = announce(&fabric, 1)?;
+        wait_status(&daemon, "a session", is_established)?;
+        daemon.vipcast(["reset", "tor1", "--reason", "a new cable"])?;
+        wait_status(&daemon, "another session", |status| {
+            is_established(status) && status["peers"][0]["sessions"] == 2
+        })?;
+        wait_down_reason(&daemon, &["reset by an operator: a new cable"])?;
+        let logs = fabric.tor(1).router.processes().iter().map(|one| one.log());
+        let said = logs.map(std::fs::read_to_string).collect::<Result<String, _>>()?;
+        let reset = said.lines().find(|line| line.to_lowercase().contains("administrative reset"));
+        ensure!(reset.is_some_and(|line| line.contains("a new cable")), "{reset:?}\n{said}");
+        // Where it is gone, the next attempt does not wait for the one that failed before.
+        fabric.tor_mut(1).router.kill()?;
+        wait_down_reason(&daemon, &["refused the connection"])?;
+        fabric.tor_mut(1).router.run()?;
+        daemon.vipcast(["reset", "tor1"])?;
+        wait_status(&daemon, "a third session", is_established)?;
+        let refused = daemon.vipcast(["reset", "tor9"]).expect_err("there is no such peer");
+        ensure!(format!("{refused:#}").contains("no peer tor9; there are: tor1"), "{refused:#}");
+        Ok(())
+    })
+}
+
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn the_text_of_a_routers_shutdown_is_shown() -> Result<()> {

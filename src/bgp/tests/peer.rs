@@ -1227,6 +1227,53 @@ mod receiving {
     }
 }
 
+/// What an operator of ours asks for.
+mod reset {
+    use super::*;
+
+    #[test]
+    fn the_peer_is_told_why_and_connected_to_again_in_a_moment() {
+        let (mut scene, serial) = Scene::established();
+        scene.peer.reset("new cable", scene.now);
+        let told = Notification::administrative_reset("new cable");
+        assert_eq!(told.to_string(), "Cease/Administrative Reset (6/4): new cable");
+        assert_eq!(scene.actions(), [closed(serial, told)]);
+        let reason = DownReason::AdministrativeReset("new cable".into());
+        assert_eq!(reason.to_string(), "reset by an operator: new cable");
+        assert_eq!(scene.events(), [Event::Down(reason)]);
+        let (waited, _) = scene.next_attempt();
+        assert!(waited <= secs(1), "{waited:?}");
+    }
+
+    #[test]
+    fn without_a_session_the_next_attempt_begins_at_once_whatever_was_refused() {
+        let (mut scene, serial) = Scene::connected(config());
+        scene.hear(serial, &Notification::cease(5).encode());
+        scene.actions();
+        assert_eq!(scene.peer.state(), State::Idle);
+        scene.peer.reset("", scene.now);
+        let second = scene.attempt();
+        scene.connect(second);
+        scene.hear(second, &Notification::cease(5).encode());
+        scene.actions();
+        let (waited, _) = scene.next_attempt();
+        assert!(waited <= RETRY, "the doubling begins anew: {waited:?}");
+    }
+
+    #[test]
+    fn a_passive_peer_and_one_that_is_stopped_are_only_told() {
+        let mut scene = Scene::started(Config { passive: true, ..config() });
+        let serial = scene.accept();
+        scene.come_up(serial);
+        scene.peer.reset("", scene.now);
+        assert_eq!(scene.actions(), [closed(serial, Notification::administrative_reset(""))]);
+        assert_eq!((scene.peer.next_attempt(), scene.peer.state()), (None, State::Active));
+        let mut scene = Scene::new(config());
+        scene.peer.reset("", scene.now);
+        assert_eq!(scene.actions(), []);
+    }
+}
+
 /// Where the peer is, and whether anything reaches us.
 mod path {
     use super::*;

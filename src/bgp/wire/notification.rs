@@ -132,15 +132,25 @@ impl Notification {
         Self { code, subcode, data }
     }
 
-    /// Cease/Administrative Shutdown with a shutdown communication (RFC 9003 §2): at most 255
-    /// octets of UTF-8, cut between characters.
+    /// Cease/Administrative Shutdown with a shutdown communication (RFC 9003 §2).
     #[must_use]
     pub fn administrative_shutdown(text: &str) -> Self {
+        Self::with_communication(2, text)
+    }
+
+    /// Cease/Administrative Reset with a shutdown communication (RFC 9003 §2); the text may be empty.
+    #[must_use]
+    pub fn administrative_reset(text: &str) -> Self {
+        Self::with_communication(4, text)
+    }
+
+    /// At most 255 octets of UTF-8, cut between characters.
+    fn with_communication(subcode: u8, text: &str) -> Self {
         let text = text.get(..text.floor_char_boundary(255)).unwrap_or_default();
         let length = u8::try_from(text.len()).unwrap_or_default();
         let mut data = vec![length];
         data.extend(text.as_bytes());
-        Self::new(Self::CEASE, 2, data)
+        Self::new(Self::CEASE, subcode, data)
     }
 
     /// The same, and the peer is to forget our routes although it would keep them over a

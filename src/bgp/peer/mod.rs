@@ -3,12 +3,14 @@
 //!
 //! A [`Peer`] outlives its connections. It owns at most one that we opened and one that the peer
 //! opened, and the [`AdjRibOut`] that whichever is Established feeds from.
+mod looks;
+
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::adj_rib_out::{AdjRibOut, Target};
-use super::connection::{self, Connection, Opening, Session};
+use super::connection::{self, Connection, Opening};
 use super::cut_off::CutOff;
 use super::down::{ConnectError, DownReason};
 pub use super::event::{Action, BfdVerdict, Event};
@@ -19,6 +21,7 @@ use super::send_hold::{Expired, SendHold};
 use super::transport::Transport;
 use super::wire::{Notification, Update};
 use crate::route::{Ends, Family, NextHops, ScopedAddress};
+pub use looks::State;
 
 /// Octets to hand to the writer at a time.
 const CHUNK: usize = 32 * 1024;
@@ -44,18 +47,6 @@ impl Config {
         let hold_time = self.session.hold_time;
         (!hold_time.is_zero()).then_some(hold_time)
     }
-}
-
-/// The states of RFC 4271 §8.2.2.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-#[expect(missing_docs, reason = "the names are the RFC's")]
-pub enum State {
-    Idle,
-    Connect,
-    Active,
-    OpenSent,
-    OpenConfirm,
-    Established,
 }
 
 /// A configured remote speaker.
@@ -298,6 +289,18 @@ impl Peer {
         }
     }
 
+    /// An operator wants a new session, whatever became of those before. The peer is told why.
+    pub fn reset(&mut self, text: &str, now: Instant) {
+        let was_connected = !self.connections.is_empty();
+        self.close_all(&DownReason::AdministrativeReset(text.into()), now);
+        if self.running && !self.config.passive {
+            self.retry.begin_anew(was_connected, now);
+            if !was_connected {
+                self.dial(now);
+            }
+        }
+    }
+
     /// Whether somebody wants the UPDATEs of this peer.
     pub fn set_receiving(&mut self, receiving: bool) {
         self.receiving = receiving;
@@ -515,80 +518,5 @@ impl Peer {
             in_flight: None,
             send_hold: SendHold::default(),
         }
-    }
-}
-
-/// Looks.
-impl Peer {
-    /// Where the better of its connections stands.
-    #[must_use]
-    pub fn state(&self) -> State {
-        match self.connections.iter().map(|slot| slot.connection.state()).max() {
-            Some(connection::State::Established) => State::Established,
-            Some(connection::State::OpenConfirm) => State::OpenConfirm,
-            Some(connection::State::OpenSent) => State::OpenSent,
-            Some(connection::State::Closed) | None if self.dialing.is_some() => State::Connect,
-            Some(connection::State::Closed) | None => {
-                let waits = self.config.passive || self.path.is_ok();
-                if self.running && waits && !self.retry.is_holding() {
-                    State::Active
-                } else {
-                    State::Idle
-                }
-            }
-        }
-    }
-
-    /// The agreed session and its two ends, while Established.
-    #[must_use]
-    pub fn session(&self) -> Option<(&Session, Ends)> {
-        self.connections
-            .established()
-            .and_then(|slot| Some((slot.connection.session()?, slot.ends)))
-    }
-
-    /// The peer's address: that of a connection, else the one that would be connected to.
-    ///
-    /// # Errors
-    ///
-    /// Why it is not known.
-    pub fn address(&self) -> Result<ScopedAddress, &str> {
-        let mut connected =
-            self.connections.established().into_iter().chain(self.connections.iter());
-        match connected.next() {
-            Some(slot) => Ok(slot.ends.remote),
-            None => self.path.as_ref().copied().map_err(String::as_str),
-        }
-    }
-
-    /// What became of its sessions and attempts.
-    #[must_use]
-    pub fn history(&self) -> &History {
-        &self.history
-    }
-
-    /// When the next attempt to connect comes, if one is planned.
-    #[must_use]
-    pub fn next_attempt(&self) -> Option<Instant> {
-        self.retry.next_attempt()
-    }
-
-    /// What it should have and has been sent.
-    #[must_use]
-    pub fn rib(&self) -> &AdjRibOut {
-        &self.rib
-    }
-
-    /// To set what it should have.
-    pub fn rib_mut(&mut self) -> &mut AdjRibOut {
-        &mut self.rib
-    }
-
-    /// Whether nothing is waiting to be sent, nor on its way into the socket.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.connections
-            .established()
-            .is_none_or(|slot| slot.in_flight.is_none() && !self.rib.has_update())
     }
 }
