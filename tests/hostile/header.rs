@@ -1,10 +1,13 @@
 //! Headers (RFC 4271 §6.1): each is answered as soon as its 19 octets are there.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::case::{self, Case};
 use super::connection::State;
-use super::message::{KEEPALIVE, NOTIFICATION, OPEN, REFRESH, UPDATE, header, keepalive, message};
+use super::message::{
+    KEEPALIVE, NOTIFICATION, OPEN, Open, REFRESH, UPDATE, capabilities, clean_capabilities, header,
+    keepalive, message,
+};
 use super::stage::Stage;
 
 /// A header alone, of a body that never comes.
@@ -58,6 +61,29 @@ fn wrong_headers_are_answered_in_every_state() -> Result<()> {
     let stage = Stage::start()?;
     for state in State::ALL {
         case::run(&stage, state, &cases())?;
+    }
+    Ok(())
+}
+
+/// RFC 7313 §5 has the whole message in the answer, which has no room for it (RFC 8654 §4: it could
+/// only be longer if the peer had offered to take that).
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_refresh_as_long_as_any_message_is_answered_with_its_beginning() -> Result<()> {
+    let stage = Stage::start()?;
+    let enhanced = Open::with(&capabilities(&[clean_capabilities(), vec![70, 0]].concat()));
+    for length in [24, 4096, 65535] {
+        let mark = stage.mark()?;
+        let mut connection = stage.connect_to(State::OpenSent)?;
+        connection.open(&enhanced)?;
+        connection.establish()?;
+        // The beginning of a refresh, which has four octets.
+        let refresh = message(REFRESH, &[&[0, 1, 1, 1][..], &vec![0; length - 23]].concat());
+        connection.send(&refresh)?;
+        let expected = [&[7, 1], &refresh[..length.min(4096 - 21)]].concat();
+        ensure!(connection.wait_for_end()?.as_ref() == Some(&expected), "{length}");
+        stage.wait_named(mark, &["a ROUTE-REFRESH of ", "(7/1)"])?;
+        stage.check()?;
     }
     Ok(())
 }

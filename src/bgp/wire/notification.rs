@@ -1,7 +1,7 @@
 //! The NOTIFICATION message (RFC 4271 §4.5): codes, their names, and the text of RFC 9003.
 use std::fmt;
 
-use super::{MessageType, message};
+use super::{HEADER_LEN, MAX_LEN, MessageType, message};
 
 /// A NOTIFICATION, as sent or as received.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -185,12 +185,13 @@ impl Notification {
         Some(Self::new(*code, *subcode, data.to_vec()))
     }
 
-    /// The whole message.
+    /// The whole message. Data that quotes what the peer sent may be as long as that was; it is cut
+    /// to what every peer takes (RFC 4271 §4.1; RFC 8654 §4 asks for more only where it was agreed).
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         message(MessageType::Notification, |out| {
             out.extend([self.code, self.subcode]);
-            out.extend(&self.data);
+            out.extend(self.data.iter().take(MAX_LEN - HEADER_LEN - 2));
         })
     }
 

@@ -17,6 +17,16 @@ fn codes_and_data_go_out_and_come_in_as_they_are() {
 }
 
 #[test]
+fn data_beyond_what_every_peer_takes_is_cut() {
+    // The whole of a wrong ROUTE-REFRESH (RFC 7313 §5) can be as long as any message.
+    let whole = Notification::new(7, 1, vec![9; 65535]);
+    assert_eq!(whole.encode(), Notification::new(7, 1, vec![9; 4096 - 21]).encode());
+    let encoded = whole.hard_reset().encode();
+    assert_eq!(encoded.len(), 4096);
+    assert_eq!(encoded[19..24], [6, 9, 7, 1, 9]);
+}
+
+#[test]
 fn a_notification_without_both_codes_is_none() {
     assert_eq!(Notification::decode(&[]), None);
     assert_eq!(Notification::decode(&[6]), None);
