@@ -57,26 +57,30 @@ fn prefixes() -> Vec<Case> {
         Case::reset(name, rfc, octets, (3, 10), words)
     };
     let nlri = |nlri| update(&[], &mandatory(), nlri);
-    let ipv6 = |nlri: &[u8]| {
+    let ipv6 = |name, nlri: &[u8]| {
         let value = [&[16][..], &[0x20, 1, 0xd, 0xb8], &[0; 12], &[0], nlri].concat();
-        update(&[], &[mandatory(), mp_reach(2, 1, &value)].concat(), &[])
+        let reach = mp_reach(2, 1, &value);
+        let octets = update(&[], &[mandatory(), reach.clone()].concat(), &[]);
+        let rfc = "RFC 4760 §7: Optional Attribute Error, the data is the attribute";
+        Case::reset(name, rfc, octets, (3, 9), "MP_REACH_NLRI holds no valid").data(&reach)
     };
     vec![
         case("a prefix of 33 bits", nlri(&[33, 192, 0, 2, 0, 0]), "NLRI"),
         case("a prefix of 255 bits", nlri(&[255, 1]), "NLRI"),
         case("a prefix that is cut off", nlri(&[24, 192, 0]), "NLRI"),
         case("a withdrawn prefix of 33 bits", update(&[33, 0, 0, 0, 0, 0], &[], &[]), "Withdrawn"),
-        case("an IPv6 prefix of 129 bits", ipv6(&[129]), "MP_REACH_NLRI"),
-        case("an IPv6 prefix that is cut off", ipv6(&[64, 0x20, 1]), "MP_REACH_NLRI"),
+        ipv6("an IPv6 prefix of 129 bits", &[129]),
+        ipv6("an IPv6 prefix that is cut off", &[64, 0x20, 1]),
     ]
 }
 
 fn multiprotocol() -> Vec<Case> {
     let rfc = "RFC 4760 §7, RFC 7606 §7.11: Optional Attribute Error";
-    let words = "MP_REACH_NLRI has a wrong length, next hop or flags";
+    let words = "MP_REACH_NLRI has a wrong length or next hop";
     let case = |name, value: &[u8]| {
-        let attributes = [mandatory(), attribute(OPTIONAL, 14, value)].concat();
-        Case::reset(name, rfc, update(&[], &attributes, &[]), (3, 9), words)
+        let reach = attribute(OPTIONAL, 14, value);
+        let octets = update(&[], &[mandatory(), reach.clone()].concat(), &[]);
+        Case::reset(name, rfc, octets, (3, 9), words).data(&reach)
     };
     let good = attribute(OPTIONAL, 15, &[0, 2, 1]);
     let twice = [good.clone(), good].concat();

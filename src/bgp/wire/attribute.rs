@@ -114,6 +114,12 @@ impl Rule {
     pub(super) fn of(code: u8) -> Option<&'static Self> {
         RULES.iter().find(|rule| rule.code == code)
     }
+
+    /// Whether the Optional and Transitive bits are its own; the other bits do not matter
+    /// (RFC 7606 §3 c).
+    pub(super) fn fits(&self, flags: u8) -> bool {
+        flags & (flag::OPTIONAL | flag::TRANSITIVE) == self.flags
+    }
 }
 
 /// ORIGIN (RFC 4271 §5.1.1).

@@ -83,9 +83,16 @@ pub enum UpdateError {
     /// MP_REACH_NLRI or MP_UNREACH_NLRI twice (RFC 7606 §3 g)
     #[error("malformed UPDATE: {0} twice")]
     Duplicate(&'static str),
-    /// One of the two cannot be read
-    #[error("malformed UPDATE: {0} has a wrong length, next hop or flags")]
-    Multiprotocol(&'static str),
+    /// One of the two cannot be read (RFC 7606 §5.3)
+    #[error("malformed UPDATE: {name} {what}")]
+    Multiprotocol {
+        /// Which of them
+        name: &'static str,
+        /// In words
+        what: &'static str,
+        /// All of it, for the peer
+        octets: Vec<u8>,
+    },
     /// An error that would withdraw routes, and no routes (RFC 7606 §5.2)
     #[error("malformed UPDATE: wrong attributes, and no prefixes to withdraw for it")]
     NothingToWithdraw,
@@ -95,12 +102,13 @@ impl UpdateError {
     /// What goes to the peer.
     #[must_use]
     pub fn notification(&self) -> Notification {
-        let subcode = match self {
-            Self::Length(_) | Self::Duplicate(_) | Self::NothingToWithdraw => 1,
-            Self::Multiprotocol(_) => 9,
-            Self::InvalidNetworkField(_) => 10,
+        let (subcode, data) = match self {
+            Self::Length(_) | Self::Duplicate(_) | Self::NothingToWithdraw => (1, Vec::new()),
+            // RFC 4760 §7; the data is the attribute (RFC 4271 §6.3)
+            Self::Multiprotocol { octets, .. } => (9, octets.clone()),
+            Self::InvalidNetworkField(_) => (10, Vec::new()),
         };
-        Notification::new(Notification::UPDATE_ERROR, subcode, Vec::new())
+        Notification::new(Notification::UPDATE_ERROR, subcode, data)
     }
 }
 
@@ -174,17 +182,18 @@ impl AttributeList<'_> {
     /// Reads all of them; returns the codes that were there.
     fn decode(mut self, mut cursor: Cursor<'_>) -> Result<BTreeSet<u8>, UpdateError> {
         while !cursor.is_empty() {
-            let Some((flags, code, value)) = header(&mut cursor) else {
+            let Some(attribute) = Attribute::read(&mut cursor) else {
                 // RFC 7606 §4: what follows cannot be found, what came before can be used.
                 self.update.defect(0, "overruns the attribute list", Action::Withdraw);
                 break;
             };
-            self.attribute(flags, code, value)?;
+            self.attribute(&attribute)?;
         }
         Ok(self.seen)
     }
 
-    fn attribute(&mut self, flags: u8, code: u8, value: &[u8]) -> Result<(), UpdateError> {
+    fn attribute(&mut self, attribute: &Attribute<'_>) -> Result<(), UpdateError> {
+        let Attribute { flags, code, value, .. } = *attribute;
         let duplicate = !self.seen.insert(code);
         let Some(rule) = Rule::of(code) else {
             if flags & flag::OPTIONAL == 0 {
@@ -196,19 +205,13 @@ impl AttributeList<'_> {
             if duplicate {
                 return Err(UpdateError::Duplicate(rule.name)); // RFC 7606 §3 g
             }
-            let decoded = (flags & (flag::OPTIONAL | flag::TRANSITIVE) == rule.flags)
-                .then(|| self.multiprotocol(code, value));
-            return match decoded {
-                Some(Some(Ok(()))) => Ok(()),
-                Some(Some(Err(()))) => Err(UpdateError::InvalidNetworkField(rule.name)),
-                Some(None) | None => Err(UpdateError::Multiprotocol(rule.name)),
-            };
+            return self.multiprotocol(rule, attribute);
         }
         if duplicate {
             self.update.defect(code, "a second time", Action::Discard); // RFC 7606 §3 g
         } else if self.is_meaningless(rule) {
             // Nothing in it can be wrong.
-        } else if flags & (flag::OPTIONAL | flag::TRANSITIVE) != rule.flags {
+        } else if !rule.fits(flags) {
             self.update.defect(code, "wrong flags", Action::Withdraw); // RFC 7606 §3 c
         } else {
             let next_hop = self.update.attributes.next_hop;
@@ -230,9 +233,23 @@ impl AttributeList<'_> {
         }
     }
 
-    /// `MP_REACH_NLRI` and `MP_UNREACH_NLRI` (RFC 4760 §3, §4); families that were never offered
-    /// are read past. `None`: malformed; `Some(Err)`: its prefixes are.
-    fn multiprotocol(&mut self, code: u8, value: &[u8]) -> Option<Result<(), ()>> {
+    /// `MP_REACH_NLRI` and `MP_UNREACH_NLRI`: they can be read, or the session ends (RFC 7606 §5.3).
+    fn multiprotocol(&mut self, rule: &Rule, attribute: &Attribute<'_>) -> Result<(), UpdateError> {
+        let what = if !rule.fits(attribute.flags) {
+            "has wrong flags"
+        } else {
+            match self.routes(attribute.code, attribute.value) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(())) => "holds no valid prefixes",
+                None => "has a wrong length or next hop",
+            }
+        };
+        Err(UpdateError::Multiprotocol { name: rule.name, what, octets: attribute.octets.to_vec() })
+    }
+
+    /// The value of either (RFC 4760 §3, §4); families that were never offered are read past.
+    /// `None`: malformed; `Some(Err)`: its prefixes are.
+    fn routes(&mut self, code: u8, value: &[u8]) -> Option<Result<(), ()>> {
         let mut cursor = Cursor::new(value);
         let (afi, safi) = (cursor.u16()?, cursor.u8()?);
         let Some(family) = Family::from_afi_safi(afi, safi) else { return Some(Ok(())) };
@@ -251,12 +268,25 @@ impl AttributeList<'_> {
     }
 }
 
-/// Flags, code and value of the next attribute; `None` when its length overruns.
-fn header<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, u8, &'a [u8])> {
-    let (flags, code) = (cursor.u8()?, cursor.u8()?);
-    let extended = flags & flag::EXTENDED_LENGTH != 0;
-    let value = if extended { cursor.counted_u16() } else { cursor.counted_u8() };
-    Some((flags, code, value?))
+/// One attribute as it came.
+struct Attribute<'a> {
+    flags: u8,
+    code: u8,
+    value: &'a [u8],
+    /// All of it
+    octets: &'a [u8],
+}
+
+impl<'a> Attribute<'a> {
+    /// The next one; `None` when its length overruns.
+    fn read(cursor: &mut Cursor<'a>) -> Option<Self> {
+        let all = cursor.rest();
+        let (flags, code) = (cursor.u8()?, cursor.u8()?);
+        let extended = flags & flag::EXTENDED_LENGTH != 0;
+        let value = if extended { cursor.counted_u16() } else { cursor.counted_u8() }?;
+        let octets = all.get(..all.len() - cursor.len())?;
+        Some(Self { flags, code, value, octets })
+    }
 }
 
 /// RFC 4760 §3; with a link-local address behind the global one for IPv6 (RFC 2545 §3), which may
