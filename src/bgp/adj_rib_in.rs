@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::accept::Accept;
 use super::wire::{AsPath, Origin, PathAttributes, Segment, Update};
-use crate::route::{Asn, Family};
+use crate::route::{Asn, Family, NextHop};
 
 /// Of a route whose peer says nothing (RFC 4271 §9.1.1 leaves it to us).
 const LOCAL_PREF: u32 = 100;
@@ -158,7 +158,7 @@ impl AdjRibIn {
     /// When that makes more routes than are wanted: the session is to end.
     pub fn handle_update(&mut self, update: &Update) -> Result<(), TooMany> {
         let Some(source) = &self.source else { return Ok(()) };
-        self.announcements += update.announced.len() as u64;
+        self.announcements += update.announcements() as u64;
         // RFC 4271 §4.3: of a prefix that is in both, the withdrawal does not count.
         for prefix in &update.withdrawn {
             self.stale.remove(prefix);
@@ -166,8 +166,9 @@ impl AdjRibIn {
                 self.changed.insert(*prefix);
             }
         }
-        if let Some(route) = Route::of(&update.attributes, source) {
-            for prefix in update.announced.iter().filter(|prefix| self.accept.matches(**prefix)) {
+        for (next_hop, prefixes) in update.reachable() {
+            let Some(route) = Route::of(&update.attributes, next_hop, source) else { continue };
+            for prefix in prefixes.iter().filter(|prefix| self.accept.matches(**prefix)) {
                 self.stale.remove(prefix);
                 if self.routes.get(prefix) != Some(&route) {
                     self.routes.insert(*prefix, route.clone());
@@ -263,12 +264,12 @@ impl AdjRibIn {
 
 impl Route {
     /// `None` without the attributes that every route has; [`Update::decode`] sees to those.
-    fn of(attributes: &PathAttributes, source: &Source) -> Option<Self> {
+    fn of(attributes: &PathAttributes, next_hop: NextHop, source: &Source) -> Option<Self> {
         let as_path = attributes.as_path.as_ref()?;
         let local_pref = attributes.local_pref.filter(|_| source.internal);
-        let link_local = attributes.link_local_next_hop.filter(|_| source.link_local);
+        let link_local = next_hop.link_local.filter(|_| source.link_local);
         Some(Self {
-            next_hop: link_local.map(IpAddr::V6).or(attributes.next_hop)?,
+            next_hop: link_local.map_or(next_hop.address, IpAddr::V6),
             origin: attributes.origin?,
             local_pref: local_pref.unwrap_or(LOCAL_PREF),
             med: attributes.med.unwrap_or(0),

@@ -74,7 +74,7 @@ impl History {
 
     /// An UPDATE came; which of its defects are new in this session.
     pub(super) fn received(&mut self, update: &Update) -> Vec<Defect> {
-        self.counters.received_prefixes += update.announced.len() as u64;
+        self.counters.received_prefixes += update.announcements() as u64;
         self.counters.defective_updates += u64::from(!update.defects.is_empty());
         let told = &mut self.told_defects;
         update.defects.iter().filter(|defect| told.insert((*defect).clone())).cloned().collect()

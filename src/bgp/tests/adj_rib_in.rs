@@ -224,6 +224,19 @@ mod attributes {
     }
 
     #[test]
+    fn each_of_two_kinds_of_prefixes_in_an_update_has_its_own_next_hop() {
+        let next_hop = "10.0.0.2".parse().unwrap();
+        let beside = Box::new((next_hop, vec![net("10.0.0.0/8"), net("10.0.0.0/9")]));
+        let mixed = Update { beside: Some(beside), ..announce(&["::/0"]) };
+        let mut rib = AdjRibIn::new(everything());
+        rib.start(source());
+        let rib = with(rib, &[mixed]);
+        let next_hops: Vec<_> = rib.routes().map(|(_, route)| Some(route.next_hop)).collect();
+        assert_eq!(next_hops, [Some(next_hop), Some(next_hop), attributes().next_hop]);
+        assert_eq!(rib.announcements(), 3);
+    }
+
+    #[test]
     fn our_as_anywhere_in_the_path_is_a_loop() {
         for segments in
             [[sequence(&[65000, LOCAL.0]), set(&[1])], [sequence(&[1]), set(&[LOCAL.0])]]

@@ -117,8 +117,8 @@ impl Listener {
     }
 
     fn apply(&mut self, update: &Update) -> Kind {
-        let Update { announced, withdrawn, attributes, end_of_rib, defects } = update;
-        assert_eq!(*defects, []);
+        let Update { announced, beside, withdrawn, attributes, end_of_rib, defects } = update;
+        assert_eq!((defects, beside), (&vec![], &None));
         for prefix in withdrawn {
             let had = self.routes.remove(prefix);
             assert!(had.is_some(), "{prefix} was not there to be withdrawn");

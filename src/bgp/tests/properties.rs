@@ -218,7 +218,10 @@ fn decode_in_every_way(octets: &[u8]) {
 
 fn check(update: &Update) {
     let is_host_free = |prefix: &IpNet| prefix.trunc() == *prefix;
-    assert!(update.announced.iter().chain(&update.withdrawn).all(is_host_free));
+    let reachable = update.reachable().flat_map(|(_, prefixes)| prefixes);
+    assert!(reachable.chain(&update.withdrawn).all(is_host_free));
+    assert!(update.beside.iter().all(|beside| !beside.1.is_empty()));
+    assert_eq!(update.announcements() == 0, update.announced.is_empty());
     let actions: Vec<Action> = update.defects.iter().map(|defect| defect.action).collect();
     assert!(!actions.contains(&Action::Reset));
     assert!(!actions.contains(&Action::Withdraw) || update.announced.is_empty());

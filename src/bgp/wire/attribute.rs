@@ -152,7 +152,7 @@ pub struct AsPath(pub Vec<Segment>);
 pub struct PathAttributes {
     pub origin: Option<Origin>,
     pub as_path: Option<AsPath>,
-    /// The next hop of what MP_REACH_NLRI announces, else NEXT_HOP
+    /// That of MP_REACH_NLRI if it announces anything, else NEXT_HOP
     pub next_hop: Option<IpAddr>,
     /// The link-local one behind that (RFC 2545 §3)
     pub link_local_next_hop: Option<Ipv6Addr>,

@@ -49,6 +49,9 @@ impl Encoding {
 pub struct Update {
     /// Prefixes that are reachable with `attributes`
     pub announced: Vec<IpNet>,
+    /// Prefixes of NLRI beside others of MP_REACH_NLRI, whose next hop is not that of `attributes`
+    /// but this one: nobody is to send that, and everybody is to take it (RFC 7606 §5.1)
+    pub beside: Option<Box<(IpAddr, Vec<IpNet>)>>,
     /// Prefixes that are no longer reachable, also by treat-as-withdraw
     pub withdrawn: Vec<IpNet>,
     /// What holds for `announced`
@@ -134,26 +137,20 @@ impl Update {
         if body.len() == 4 {
             update.end_of_rib = Some(Family::Ipv4Unicast);
         }
-        let has_nlri = !update.announced.is_empty();
-        let seen = AttributeList { update: &mut update, encoding, seen: BTreeSet::new() }
-            .decode(Cursor::new(attributes))?;
+        let list = AttributeList::new(&mut update, encoding).decode(Cursor::new(attributes))?;
+        let AttributeList { seen, reach, .. } = list;
+        update.check_mandatory(&seen, &reach);
+        update.apply(reach)?;
         if seen.len() > 1 || !update.announced.is_empty() || !update.withdrawn.is_empty() {
             update.end_of_rib = None; // RFC 4724 §2: it is alone
-        }
-        update.check_mandatory(&seen, has_nlri);
-        if update.defects.iter().any(|defect| defect.action == Action::Withdraw) {
-            if update.announced.is_empty() && !seen.contains(&code::MP_REACH_NLRI) {
-                return Err(UpdateError::NothingToWithdraw);
-            }
-            update.withdrawn.append(&mut update.announced);
-            update.attributes = PathAttributes::default();
         }
         Ok(update)
     }
 
     /// RFC 7606 §3 d.
-    fn check_mandatory(&mut self, seen: &BTreeSet<u8>, has_nlri: bool) {
-        if self.announced.is_empty() {
+    fn check_mandatory(&mut self, seen: &BTreeSet<u8>, reach: &Reach) {
+        let has_nlri = !self.announced.is_empty();
+        if !has_nlri && reach.prefixes.is_empty() {
             return;
         }
         let mandatory = [code::ORIGIN, code::AS_PATH, code::NEXT_HOP];
@@ -164,6 +161,43 @@ impl Update {
         }
     }
 
+    /// What the defects make of the announced prefixes: those of NLRI are here, those of
+    /// MP_REACH_NLRI come.
+    fn apply(&mut self, mut reach: Reach) -> Result<(), UpdateError> {
+        if self.defects.iter().any(|defect| defect.action == Action::Withdraw) {
+            // RFC 7606 §5.2
+            if self.announced.is_empty() && reach.prefixes.is_empty() && !reach.unread {
+                return Err(UpdateError::NothingToWithdraw);
+            }
+            self.withdrawn.append(&mut self.announced);
+            self.withdrawn.append(&mut reach.prefixes);
+            self.attributes = PathAttributes::default();
+        } else if !reach.prefixes.is_empty() {
+            let nlri = std::mem::replace(&mut self.announced, reach.prefixes);
+            let next_hop = reach.next_hop.map(|next_hop| next_hop.address);
+            let of_nlri = std::mem::replace(&mut self.attributes.next_hop, next_hop);
+            self.attributes.link_local_next_hop = reach.next_hop.and_then(|hop| hop.link_local);
+            let of_nlri = of_nlri.filter(|_| !nlri.is_empty());
+            self.beside = of_nlri.map(|next_hop| Box::new((next_hop, nlri)));
+        }
+        Ok(())
+    }
+
+    /// What is announced, by next hop.
+    pub fn reachable(&self) -> impl Iterator<Item = (NextHop, &[IpNet])> {
+        let PathAttributes { next_hop, link_local_next_hop: link_local, .. } = self.attributes;
+        let next_hop = next_hop.map(|address| NextHop { address, link_local });
+        let first = next_hop.map(|next_hop| (next_hop, &*self.announced));
+        let second = self.beside.iter().map(|beside| (beside.0.into(), &*beside.1));
+        first.into_iter().chain(second)
+    }
+
+    /// How many prefixes are announced.
+    #[must_use]
+    pub fn announcements(&self) -> usize {
+        self.reachable().map(|(_, prefixes)| prefixes.len()).sum()
+    }
+
     fn defect(&mut self, code: u8, what: &'static str, action: Action) {
         let attribute =
             Rule::of(code).map_or_else(|| format!("attribute {code}"), |rule| rule.name.into());
@@ -171,16 +205,31 @@ impl Update {
     }
 }
 
+/// What MP_REACH_NLRI says.
+#[derive(Debug, Default)]
+struct Reach {
+    next_hop: Option<NextHop>,
+    prefixes: Vec<IpNet>,
+    /// It is there, of a family that was never offered
+    unread: bool,
+}
+
 /// Reads the list of path attributes into an [`Update`].
 struct AttributeList<'a> {
     update: &'a mut Update,
     encoding: Encoding,
+    /// The codes that were there
     seen: BTreeSet<u8>,
+    reach: Reach,
 }
 
-impl AttributeList<'_> {
-    /// Reads all of them; returns the codes that were there.
-    fn decode(mut self, mut cursor: Cursor<'_>) -> Result<BTreeSet<u8>, UpdateError> {
+impl<'a> AttributeList<'a> {
+    fn new(update: &'a mut Update, encoding: Encoding) -> Self {
+        Self { update, encoding, seen: BTreeSet::new(), reach: Reach::default() }
+    }
+
+    /// Reads all of them.
+    fn decode(mut self, mut cursor: Cursor<'_>) -> Result<Self, UpdateError> {
         while !cursor.is_empty() {
             let Some(attribute) = Attribute::read(&mut cursor) else {
                 // RFC 7606 §4: what follows cannot be found, what came before can be used.
@@ -189,37 +238,36 @@ impl AttributeList<'_> {
             };
             self.attribute(&attribute)?;
         }
-        Ok(self.seen)
+        Ok(self)
     }
 
     fn attribute(&mut self, attribute: &Attribute<'_>) -> Result<(), UpdateError> {
         let Attribute { flags, code, value, .. } = *attribute;
         let duplicate = !self.seen.insert(code);
-        let Some(rule) = Rule::of(code) else {
-            if flags & flag::OPTIONAL == 0 {
-                self.update.defect(code, "well-known but unknown", Action::Withdraw);
-            }
-            return Ok(());
-        };
-        if rule.defect == Action::Reset {
+        let rule = Rule::of(code);
+        if let Some(rule) = rule.filter(|rule| rule.defect == Action::Reset) {
             if duplicate {
                 return Err(UpdateError::Duplicate(rule.name)); // RFC 7606 §3 g
             }
             return self.multiprotocol(rule, attribute);
         }
-        if duplicate {
-            self.update.defect(code, "a second time", Action::Discard); // RFC 7606 §3 g
-        } else if self.is_meaningless(rule) {
-            // Nothing in it can be wrong.
-        } else if !rule.fits(flags) {
-            self.update.defect(code, "wrong flags", Action::Withdraw); // RFC 7606 §3 c
-        } else {
-            let next_hop = self.update.attributes.next_hop;
-            let attributes = &mut self.update.attributes;
-            if attributes.decode(code, value, self.encoding.four_octet_asn).is_none() {
-                self.update.defect(code, "malformed", rule.defect);
-            } else if code == code::NEXT_HOP && next_hop.is_some() {
-                self.update.attributes.next_hop = next_hop; // that of MP_REACH_NLRI
+        match rule {
+            None if flags & flag::OPTIONAL == 0 => {
+                self.update.defect(code, "well-known but unknown", Action::Withdraw);
+            }
+            None => {}
+            Some(_) if duplicate => {
+                self.update.defect(code, "a second time", Action::Discard); // RFC 7606 §3 g
+            }
+            Some(rule) if self.is_meaningless(rule) => {} // Nothing in it can be wrong.
+            Some(rule) if !rule.fits(flags) => {
+                self.update.defect(code, "wrong flags", Action::Withdraw); // RFC 7606 §3 c
+            }
+            Some(rule) => {
+                let attributes = &mut self.update.attributes;
+                if attributes.decode(code, value, self.encoding.four_octet_asn).is_none() {
+                    self.update.defect(code, "malformed", rule.defect);
+                }
             }
         }
         Ok(())
@@ -252,19 +300,19 @@ impl AttributeList<'_> {
     fn routes(&mut self, code: u8, value: &[u8]) -> Option<Result<(), ()>> {
         let mut cursor = Cursor::new(value);
         let (afi, safi) = (cursor.u16()?, cursor.u8()?);
-        let Some(family) = Family::from_afi_safi(afi, safi) else { return Some(Ok(())) };
-        let update = &mut *self.update;
+        let Some(family) = Family::from_afi_safi(afi, safi) else {
+            self.reach.unread |= code == code::MP_REACH_NLRI;
+            return Some(Ok(()));
+        };
         if code == code::MP_UNREACH_NLRI {
-            update.end_of_rib = Some(family);
-            return Some(prefixes(&mut update.withdrawn, cursor.rest(), family).ok_or(()));
+            self.update.end_of_rib = Some(family);
+            return Some(prefixes(&mut self.update.withdrawn, cursor.rest(), family).ok_or(()));
         }
         let next_hop = cursor.counted_u8()?;
         let _reserved = cursor.u8()?;
         let extended = self.encoding.extended_next_hop;
-        let NextHop { address, link_local } = mp_next_hop(family, next_hop, extended)?;
-        update.attributes.next_hop = Some(address);
-        update.attributes.link_local_next_hop = link_local;
-        Some(prefixes(&mut update.announced, cursor.rest(), family).ok_or(()))
+        self.reach.next_hop = Some(mp_next_hop(family, next_hop, extended)?);
+        Some(prefixes(&mut self.reach.prefixes, cursor.rest(), family).ok_or(()))
     }
 }
 

@@ -507,3 +507,40 @@ fn a_very_long_path_is_read_whole() {
     let attributes = PathAttributes { as_path: Some(AsPath(segments)), ..mandatory_attributes() };
     assert_eq!(read(&all, EXTERNAL), announced(attributes, vec![]));
 }
+
+#[test]
+fn prefixes_have_the_next_hop_of_where_they_stand() {
+    // RFC 7606 §5.1: nobody is to send both, everybody is to take both.
+    let default: IpNet = "::/0".parse().unwrap();
+    let expected = Update {
+        announced: vec![default],
+        beside: Some(Box::new((IpAddr::from([192, 0, 2, 9]), vec!["10.0.0.0/8".parse().unwrap()]))),
+        attributes: PathAttributes {
+            next_hop: Some(IpAddr::V6(NEXT_HOP_6)),
+            ..mandatory_attributes()
+        },
+        ..Update::default()
+    };
+    assert_eq!(expected.announcements(), 2);
+    for all in [[reach(&[0]), mandatory()].concat(), [mandatory(), reach(&[0])].concat()] {
+        assert_eq!(read(&all, EXTERNAL), Ok(expected.clone()));
+    }
+    // Where it announces nothing, its next hop is nobody's.
+    let ten = Update {
+        announced: vec!["10.0.0.0/8".parse().unwrap()],
+        attributes: mandatory_attributes(),
+        ..Update::default()
+    };
+    assert_eq!(read(&[reach(&[]), mandatory()].concat(), EXTERNAL), Ok(ten));
+}
+
+#[test]
+fn an_empty_mp_reach_nlri_announces_nothing_that_could_be_withdrawn() {
+    // RFC 7606 §5.2
+    let bad_origin = [attribute(WELL_KNOWN, 1, &[9]), mandatory_without(1, EXTERNAL)].concat();
+    let read = |reach: Vec<u8>| {
+        Update::decode(&update(&[], &[reach, bad_origin.clone()].concat(), &[]), EXTERNAL)
+    };
+    assert_eq!(read(reach(&[])), Err(UpdateError::NothingToWithdraw));
+    assert_eq!(read(reach(&[0])).unwrap().withdrawn, ["::/0".parse().unwrap()]);
+}
