@@ -1138,7 +1138,7 @@ mod looks {
             });
             told.collect()
         };
-        let once = [["attribute 200: well-known but unknown"]];
+        let once = [["attribute 200: well-known but unknown", "attribute 200: a second time"]];
         scene.hear(serial, &[wrong.clone(), wrong.clone()].concat());
         assert_eq!(told(&mut scene), once);
         scene.hear(serial, &wrong);

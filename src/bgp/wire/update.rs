@@ -251,14 +251,16 @@ impl<'a> AttributeList<'a> {
             }
             return self.multiprotocol(rule, attribute);
         }
+        if duplicate {
+            // RFC 7606 §3 g, "whether recognized or unrecognized"
+            self.update.defect(code, "a second time", Action::Discard);
+            return Ok(());
+        }
         match rule {
             None if flags & flag::OPTIONAL == 0 => {
                 self.update.defect(code, "well-known but unknown", Action::Withdraw);
             }
             None => {}
-            Some(_) if duplicate => {
-                self.update.defect(code, "a second time", Action::Discard); // RFC 7606 §3 g
-            }
             Some(rule) if self.is_meaningless(rule) => {} // Nothing in it can be wrong.
             Some(rule) if !rule.fits(flags) => {
                 self.update.defect(code, "wrong flags", Action::Withdraw); // RFC 7606 §3 c

@@ -370,7 +370,7 @@ fn unknown_attributes_are_read_past_unless_they_claim_to_be_well_known() {
         (TRANSITIVE, 0, &[]),
     ] {
         let one = attribute(flags, code, value);
-        let all = [one.clone(), mandatory(), one].concat();
+        let all = [mandatory(), one].concat();
         assert_eq!(read(&all, EXTERNAL), announced(mandatory_attributes(), vec![]), "{code}");
     }
     for (flags, code) in [(WELL_KNOWN, 19), (0x00, 255)] {
@@ -543,4 +543,13 @@ fn an_empty_mp_reach_nlri_announces_nothing_that_could_be_withdrawn() {
     };
     assert_eq!(read(reach(&[])), Err(UpdateError::NothingToWithdraw));
     assert_eq!(read(reach(&[0])).unwrap().withdrawn, ["::/0".parse().unwrap()]);
+}
+
+#[test]
+fn the_second_of_two_attributes_that_nobody_knows_is_not_looked_at() {
+    // RFC 7606 §3 g, "whether recognized or unrecognized": also when it claims to be well-known.
+    let twice = [attribute(0xc0, 99, &[1]), attribute(WELL_KNOWN, 99, &[1]), mandatory()].concat();
+    let defects = vec![defect("attribute 99", "a second time", Discard)];
+    let read = read(&twice, EXTERNAL).unwrap();
+    assert_eq!((read.attributes, read.defects), (mandatory_attributes(), defects));
 }
