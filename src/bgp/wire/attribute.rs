@@ -236,8 +236,11 @@ fn decode_origin(cursor: &mut Cursor<'_>) -> Option<Origin> {
 /// (RFC 4271 §6.3).
 fn decode_next_hop(cursor: &mut Cursor<'_>) -> Option<IpAddr> {
     let address = Ipv4Addr::from(cursor.array::<4>()?);
-    let usable = !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast();
-    usable.then_some(IpAddr::V4(address))
+    let unusable = address.is_unspecified()
+        || address.is_multicast()
+        || address.is_broadcast()
+        || address.is_loopback();
+    (!unusable).then_some(IpAddr::V4(address))
 }
 
 /// RFC 7606 §7.2: no unknown segment, none that is empty or overruns. Confederation segments

@@ -553,3 +553,14 @@ fn the_second_of_two_attributes_that_nobody_knows_is_not_looked_at() {
     let read = read(&twice, EXTERNAL).unwrap();
     assert_eq!((read.attributes, read.defects), (mandatory_attributes(), defects));
 }
+
+#[test]
+fn a_loopback_address_is_no_next_hop() {
+    // RFC 4271 §6.3
+    let loopback =
+        [mandatory_without(3, EXTERNAL), attribute(WELL_KNOWN, 3, &[127, 0, 0, 1])].concat();
+    assert_eq!(
+        read(&loopback, EXTERNAL).unwrap().defects,
+        [defect("NEXT_HOP", "malformed", Withdraw)]
+    );
+}
