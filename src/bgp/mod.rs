@@ -48,7 +48,9 @@
 //!   and a hard reset at the end; RFC 9494 long-lived stale routes, offered
 //! * RFC 4271 §9.1 the decision process, equal routes together; §6.7 a bound on their number
 //! * RFC 4486, RFC 9003, RFC 9384 Cease: subcodes, shutdown communication, BFD Down
-//! * RFC 7606 error handling of UPDATEs; RFC 7607 AS 0
+//! * RFC 7606 error handling of UPDATEs: all of it for the attributes of the RFCs named here and of
+//!   RFC 4456, "session reset" where "AFI/SAFI disable" could be chosen; RFC 7607 AS 0. What each
+//!   defect of each attribute costs is a table in `tests/hostile/rfc7606`
 //! * RFC 2385 TCP MD5 signatures; RFC 5082 GTSM (`ttl-security`)
 //! * RFC 5882 what BFD means to BGP
 //! * RFC 9687 send hold timer, which watches what the router's TCP acknowledges
@@ -56,6 +58,12 @@
 //! # Not implemented
 //!
 //! * RFC 7313 as the one who asks: the end of a refresh sweeps nothing, withdrawals come by themselves
+//! * RFC 4271 §6.3 for a well-known attribute that nobody knows: in place of a reset its routes are
+//!   treated as withdrawn, as for any other that is wrong; the next session would bring it again
+//! * RFC 7606 §6, to log the whole of a malformed UPDATE: a peer could fill the log with it. The
+//!   attribute and what is wrong with it are told, once a session, and UPDATEs are counted
+//! * RFC 9234 §5 for received routes: their Only to Customer is not looked at, but for its length.
+//!   What is learned is announced to nobody
 //! * AS4_PATH of received routes: a two-octet peer's path is read as it stands
 //! * TCP-AO (RFC 5925): of the kernels and routers at hand none could prove it right
 //! * DelayOpen, and MinRouteAdvertisementInterval: a withdrawal is a health signal

@@ -12,7 +12,8 @@
 //! | `connection` | one TCP connection of the hostile router, and the way into each state |
 //! | `message` | octets, right and wrong |
 //! | `case` | a row of a table: what is sent, and what answers it |
-//! | `header`, `open`, `update` | messages that are wrong in themselves (RFC 4271 §6, RFC 7606) |
+//! | `header`, `open`, `update` | messages that are wrong in themselves, or odd (RFC 4271 §6) |
+//! | `rfc7606` | what each defect of each attribute costs: a table, for the decoder and the daemon |
 //! | `fsm` | messages and ends of connections in every state, and in any number of pieces |
 //! | `notification` | what the peer says last, and what the log makes of it |
 //! | `flood` | too much of everything |
@@ -34,6 +35,7 @@ mod header;
 mod message;
 mod notification;
 mod open;
+mod rfc7606;
 mod stage;
 mod transport;
 mod update;

@@ -30,7 +30,7 @@ fn cases() -> Vec<(LastWords, &'static str)> {
         (shutdown(0, b"shorter than it is"), "Cease/Administrative Shutdown (6/2)"),
         (shutdown(255, &junk), "Cease/Administrative Shutdown (6/2): "),
         ((6, 4, junk.clone()), "Cease/Administrative Reset (6/4)"),
-        ((6, 9, [&[6, 9], junk[..100].as_ref()].concat()), "Cease/Hard Reset (6/9)"),
+        ((6, 9, [&[6, 9][..], &junk[..100]].concat()), "Cease/Hard Reset (6/9)"),
         ((1, 2, junk.clone()), "Message Header Error/Bad Message Length (1/2)"),
         ((5, 0, Vec::new()), "Finite State Machine Error (5/0)"),
         ((0, 0, junk.clone()), "unknown error (0/0)"),
