@@ -145,9 +145,11 @@ impl Routes {
         self.known
     }
 
-    /// What is in the kernel that nobody wants, or not yet.
+    /// What was in the kernel at the start and nobody wants, or not yet. What we put there since
+    /// then and is about to go is none of it.
     pub fn leftovers(&self) -> impl Iterator<Item = &RouteKey> {
-        self.present.keys().filter(|key| !self.wanted.contains_key(key))
+        let is_ours = |key: &&RouteKey| self.wanted.contains_key(key) || self.seen.contains(key);
+        self.present.keys().filter(move |key| !is_ours(key))
     }
 
     /// Whether a wanted route is in the kernel.

@@ -185,6 +185,8 @@ mod stories {
         let mut host = Host::with(&[route(DEFAULT, &BOTH)]);
         host.want(DEFAULT, &BOTH);
         host.want(DEFAULT, &[]);
+        // Until the kernel has removed it, it is there and not wanted.
+        assert_eq!(host.routes.leftovers().count(), 0);
         assert_eq!(host.serve(), [RouteRequest::Remove(key(DEFAULT))]);
     }
 
