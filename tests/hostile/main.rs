@@ -18,7 +18,15 @@
 //! | `notification` | what the peer says last, and what the log makes of it |
 //! | `flood` | too much of everything |
 //! | `transport` | silence, closed windows, passwords, refusals, and a router that never learns |
+//! | `path` | addresses and interfaces that go, routers without memory, forged segments |
 //! | `bfd` | Control packets that are wrong or not the router's (RFC 5880 §6.8.6, RFC 5881 §5) |
+//!
+//! Together they are the ways that we know of in which a peer, or whoever reaches the port, has
+//! brought down or misled a BGP or BFD speaker: each length, count, type and flag of a message that
+//! can be wrong, by one and by far, in each state; junk of attributes, capabilities and families
+//! that were not agreed on; more of everything than can be wanted; forged and half-open connections;
+//! and a path that is cut at every place. What takes hours is told in `tests/simulation`: how attempts
+//! are put off, restarts, routes that change while nobody reads. Real routers are in `tests/interop`.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -35,6 +43,7 @@ mod header;
 mod message;
 mod notification;
 mod open;
+mod path;
 mod rfc7606;
 mod stage;
 mod transport;
