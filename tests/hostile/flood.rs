@@ -6,13 +6,16 @@ use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
 use socket2::Socket;
+use vipcast_lab::wait;
+
+use super::BOUND;
 
 use super::connection::{Connection, State};
 use super::message::{
     PREFIX, WELL_KNOWN, as_path, attribute, keepalive, mandatory, message, next_hop, refresh,
     update,
 };
-use super::stage::Stage;
+use super::stage::{Dialer, Stage};
 
 /// In KiB. Less than what any of the floods would take if it were kept.
 const FLAT: u64 = 4096;
@@ -98,6 +101,62 @@ fn half_a_million_prefixes_are_counted_and_not_kept() -> Result<()> {
     connection.prove_established()?;
     connection.finish()?;
     stage.check()
+}
+
+/// A daemon that learns these from the hostile router.
+fn start_accepting(accept: &str) -> Result<Stage> {
+    Stage::start_with(Dialer::Hostile, |_, text| {
+        Ok(text.replacen(
+            "remote-asn = 65000",
+            &format!("remote-asn = 65000\naccept = {accept}"),
+            1,
+        ))
+    })
+}
+
+/// What the filter leaves out is not even stored.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn half_a_million_prefixes_that_are_not_let_in_take_no_memory() -> Result<()> {
+    let stage = start_accepting(r#"["0.0.0.0/0"]"#)?;
+    let mut connection = stage.connect_to(State::Established)?;
+    connection.send(&prefixes(0..100))?;
+    connection.prove_established()?;
+    let before = anonymous_memory(&stage)?;
+    connection.send(&prefixes(100..1000))?;
+    connection.prove_established()?;
+    ensure_flat(&stage, before)?;
+    let accepted = &stage.status()?["accepted"];
+    ensure!(accepted["announcements"] == 500_000 && accepted["prefixes"] == 0, "{accepted:#}");
+    connection.finish()?;
+    stage.check()
+}
+
+/// RFC 4271 §6.7: more than `accept-max-prefixes`, again and again. Nothing of it stays.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn half_a_million_prefixes_where_a_thousand_may_come_end_the_session_each_time() -> Result<()> {
+    let stage = start_accepting(r#"[{ prefix = "0.0.0.0/0", le = 32 }]"#)?;
+    let all = prefixes(0..1000);
+    let mut before = None;
+    for _ in 0..10 {
+        let mark = stage.mark()?;
+        let mut connection = stage.connect_to(State::Established)?;
+        // The daemon closes while this is on its way, and what it says may be lost with that.
+        let _ = pour(&mut connection, &all);
+        stage.wait_logged(mark, &["more than 1000 of the prefixes"])?;
+        drop(connection);
+        stage.check()?;
+        wait::until_true("its routes are gone", BOUND, || {
+            let show = ["route", "show", "proto", "118"];
+            Ok(stage.fabric.host(1).namespace.run("ip", show)?.is_empty())
+        })?;
+        match before {
+            None => before = Some(anonymous_memory(&stage)?),
+            Some(before) => ensure_flat(&stage, before)?,
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -119,7 +119,15 @@ fn malformed() -> Vec<Case> {
         case("four-octet AS number of 5 octets", beside(&[65, 5, 0, 0, 253, 232, 0])),
         case("multiprotocol of 3 octets", beside(&[1, 3, 0, 1, 0])),
         case("route refresh of 1 octet", beside(&[2, 1, 0])),
+        case("enhanced route refresh of 1 octet", beside(&[70, 1, 0])),
+        case("extended next hop of 5 octets", beside(&[5, 5, 0, 1, 0, 1, 0])),
+        case("a role of 0 octets", beside(&[9, 0])),
+        case("a role of 2 octets", beside(&[9, 2, 3, 3])),
+        case("graceful restart of 1 octet", beside(&[64, 1, 0])),
+        case("graceful restart with half a family", beside(&[64, 5, 0, 120, 0, 1, 1])),
+        case("a long-lived one with half a time", beside(&[71, 6, 0, 1, 1, 0, 0, 0])),
         case("an FQDN that overruns its parameter", beside(&[73, 255, 3, b'b', b'a', b'd'])),
+        case("a software version that does", beside(&[75, 255, 3, b'b', b'a', b'd'])),
         case("extended: longer than the message", extended(255, 4000, &extended_parameter())),
         case("extended: shorter than the message", extended(255, 1, &extended_parameter())),
         case("extended: length octets missing", Open::with(&[255, 255, 0])),
@@ -139,6 +147,7 @@ fn odd() -> Vec<Case> {
     let many: Vec<u8> = (100..200).flat_map(|code| [code, 0]).collect();
     let many = [&[2, 0, 200], many.as_slice(), &parameter].concat();
     let orf_lies = capability(3, &[0, 1, 0, 1, 200, 64, 3]);
+    let version_lies = capability(75, &[200, b'x']);
     let fqdn_lies = capability(73, &[200, b'x']);
     let odd_family = capability(1, &[0xff, 0xff, 0, 0xff]);
     let again = clean_capabilities();
@@ -152,6 +161,11 @@ fn odd() -> Vec<Case> {
         case("an unknown family beside ours", "RFC 4760 §8", beside(&odd_family)),
         case("ORF entries that lie about their number", unknown, beside(&orf_lies)),
         case("an FQDN that lies about its length", unknown, beside(&fqdn_lies)),
+        case("a software version that lies about its length", unknown, beside(&version_lies)),
+        case("ADD-PATH of 1 octet", unknown, beside(&capability(69, &[1]))),
+        case("graceful restart with every bit, of families nobody has", "RFC 4724 §3", {
+            beside(&capability(64, &[0xff, 0xff, 0, 25, 70, 0xff, 0xff, 0xff, 0xff, 0xff]))
+        }),
         case("extended form", "RFC 9072 §2", extended(255, length, &parameter)),
         case("extended form, another plain length", "RFC 9072 §2", extended(1, length, &parameter)),
         case("our own router ID, from another AS", "RFC 6286 §2.1: unique within an AS", {

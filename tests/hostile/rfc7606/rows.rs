@@ -101,17 +101,15 @@ impl Cases {
     fn of_lengths(&self) -> Vec<Row> {
         let Attribute { good, lengths: [none, short, long], .. } = *self.attribute;
         let more = [good, &[0xff]].concat();
+        let fewer = good.get(..good.len().saturating_sub(1)).unwrap_or_default();
         let cases = [
-            ("no octets", &[][..], none),
-            (
-                "an octet too few",
-                good.get(..good.len().saturating_sub(1)).unwrap_or_default(),
-                short,
-            ),
-            ("an octet too many", &more, long),
+            ("no octets", 0, &[][..], none),
+            ("no octets, by a length of two", EXTENDED, &[], none),
+            ("an octet too few", 0, fewer, short),
+            ("an octet too many", 0, &more, long),
         ];
-        let rows = cases.into_iter().filter_map(|(what, octets, outcome)| {
-            Some(self.with(what, 0, octets, outcome?, nothing))
+        let rows = cases.into_iter().filter_map(|(what, flags, octets, outcome)| {
+            Some(self.with(what, flags, octets, outcome?, nothing))
         });
         rows.collect()
     }
@@ -198,6 +196,10 @@ fn reach() -> Vec<u8> {
     attribute(OPTIONAL, 14, REACH)
 }
 
+fn as4_path() -> Vec<u8> {
+    attribute(TRANSITIVE, 17, &[2, 1, 0, 0, 0xfd, 0xe8])
+}
+
 fn unreach() -> Vec<u8> {
     attribute(OPTIONAL, 15, UNREACH)
 }
@@ -225,6 +227,7 @@ fn order(sender: Sender) -> Vec<Row> {
     };
     let left_out = "NEXT_HOP left out beside MP_REACH_NLRI alone";
     let superfluous = "NEXT_HOP beside MP_REACH_NLRI alone";
+    let old = [as4_path(), origin.clone(), path.clone(), hop.clone()];
     let at_once = update(PREFIX, &mandatory(sender).concat(), PREFIX);
     vec![
         case("descending", &[&med, &hop, &path, &origin], Untouched),
@@ -236,6 +239,7 @@ fn order(sender: Sender) -> Vec<Row> {
         case("both", &[&other, &origin, &path, &hop, &med, &reach], Accepted),
         six(left_out, "RFC 4760 §3, RFC 7606 §3 d", &all),
         six(superfluous, "RFC 4760 §3: it is ignored", &[all.clone(), hop.clone()].concat()),
+        row("AS4_PATH before AS_PATH", "RFC 6793 §4.2.3", sender, &old, Accepted),
         of_message("withdrawn and announced", "RFC 4271 §4.3", sender, at_once, Accepted),
     ]
 }
@@ -259,9 +263,10 @@ fn missing(sender: Sender) -> Vec<Row> {
     beside.six = Withdrawn;
     vec![
         case("no ORIGIN", &[path.clone(), hop.clone()]),
-        case("no AS_PATH", &[origin.clone(), hop]),
+        case("no AS_PATH", &[origin.clone(), hop.clone()]),
         case("no NEXT_HOP", &[origin.clone(), path.clone()]),
         beside,
+        case("AS4_PATH in place of AS_PATH", &[as4_path(), origin.clone(), hop.clone()]),
         case("no attributes", &[]),
         case("nothing but an unknown attribute", &[unknown]),
         six("no ORIGIN for IPv6", &[reach(), path]),
