@@ -106,6 +106,12 @@ impl Session {
         keeps.then(|| (families, Duration::from_secs(restart.time.into())))
     }
 
+    /// Whether the peer has said for any family what its restarts mean to it (RFC 4724 §3).
+    #[must_use]
+    pub fn tells_of_restarts(&self) -> bool {
+        self.graceful_restart.as_ref().is_some_and(|restart| !restart.families.is_empty())
+    }
+
     /// Families for which the peer forwarded packets all the time while it restarted.
     pub fn preserved(&self) -> impl Iterator<Item = Family> + '_ {
         let families = self.graceful_restart.iter().flat_map(|restart| &restart.families);

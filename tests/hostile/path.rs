@@ -11,7 +11,7 @@ use vipcast_lab::wait;
 
 use super::BOUND;
 use super::connection::{Connection, State};
-use super::message::refresh;
+use super::message::{Open, capabilities, clean_capabilities, refresh};
 use super::stage::{Dialer, HOSTILE, Stage, peer};
 
 /// With the shortest hold time, which is what ends a session that nobody closes.
@@ -142,6 +142,35 @@ fn a_router_that_lost_its_memory_may_come_from_another_port() -> Result<()> {
         Ok(next.proceed_to(State::Established).is_ok().then_some(next))
     })?;
     stage.wait_named(mark, &["connection lost: connection reset by peer"])?;
+    next.finish()?;
+    stage.check()
+}
+
+/// RFC 4724 §4.2: one that tells of its restarts is believed at once, and its routes would be kept.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_that_tells_of_its_restarts_is_let_in_when_it_lost_its_memory() -> Result<()> {
+    let stage = Stage::start()?;
+    let restart = [64, 10, 0, 120, 0, 1, 1, 0x80, 0, 2, 1, 0x80];
+    let open = Open::with(&capabilities(&[clean_capabilities(), restart.to_vec()].concat()));
+    let establish = || -> Result<Connection> {
+        let mut connection = stage.connect_to(State::OpenSent)?;
+        connection.open(&open)?;
+        connection.establish()?;
+        Ok(connection)
+    };
+    let mut session = establish()?;
+    for _ in 0..10 {
+        let mark = stage.mark()?;
+        let next = establish().context("the session after it")?;
+        stage.wait_named(mark, &["connection lost", "opened another one, as after a restart"])?;
+        ensure!(session.wait_for_end()?.is_none(), "something is said to who is not there");
+        session = next;
+    }
+    let mark = stage.mark()?;
+    lose_memory(&stage, session)?;
+    let next = establish().context("the session after a power cut")?;
+    stage.wait_logged(mark, &["opened another one, as after a restart"])?;
     next.finish()?;
     stage.check()
 }

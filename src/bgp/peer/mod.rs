@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::adj_rib_out::{AdjRibOut, Target};
-use super::connection::{self, Connection, Opening};
+use super::connection::{self, Connection, Opening, Session};
 use super::cut_off::CutOff;
 use super::down::{ConnectError, DownReason};
 pub use super::event::{Action, BfdVerdict, Event};
@@ -151,11 +151,19 @@ impl Peer {
     /// [`Action::Close`] follows if it is not wanted.
     pub fn handle_accepted(&mut self, ends: Ends, hops: NextHops, now: Instant) -> Serial {
         let serial = self.new_serial();
-        let is_up = self.connections.established().is_some();
-        if !self.running || is_up || !self.retry.admit(now) {
+        let established = self.connections.established();
+        let session = established.and_then(|slot| slot.connection.session());
+        // RFC 4724 §4.2: from a peer that tells of its restarts this is one, and TCP has not told us.
+        let restarts = session.is_some_and(Session::tells_of_restarts);
+        let is_wanted = established.is_none() || restarts;
+        if !self.running || !is_wanted || !self.retry.admit(now) {
             let rejected = Notification::cease(5); // Connection Rejected (RFC 4486 §4)
             self.actions.push_back(Action::Close(serial, rejected.encode()));
             return serial;
+        }
+        if restarts {
+            let text = "the peer has opened another one, as after a restart";
+            self.close_all(&DownReason::ConnectionLost(text.into()), now);
         }
         // A peer that opens a second one has given up the first, which had not come up.
         let slot = self.new_slot(serial, ends, hops, now);

@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::clock::secs;
 use super::octets::{
-    EXTERNAL, Message, OPEN, UPDATE, attribute, hosts, keepalive, mandatory, message, open,
-    open_fields, read, route_refresh, router_id, update,
+    EXTERNAL, Message, OPEN, UPDATE, attribute, capabilities, hosts, keepalive, mandatory, message,
+    open, open_fields, parameters, read, route_refresh, router_id, update,
 };
 use super::scene::{
     LOCAL, REMOTE, RETRY, Scene, closed, config, dropped, ends, failed, next_hop, next_hops,
     refused, remote, session,
 };
 use crate::bgp::Serial;
-use crate::bgp::connection::{self, Opening, RemoteAsn};
+use crate::bgp::connection::{self, Opening, RemoteAsn, Restart};
 use crate::bgp::cut_off::CUT_OFF_TIME;
 use crate::bgp::down::DownReason;
 use crate::bgp::history::Counters;
@@ -143,6 +143,48 @@ mod collision {
         }
         assert_eq!((scene.actions(), scene.events(), scene.say()), (vec![], vec![], vec![]));
         scene.keep_up(serial, secs(600));
+    }
+
+    /// The OPEN of a router that tells of its restarts, for these families (RFC 4724 §3).
+    fn open_of_restarting(families: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(families.len()).unwrap();
+        let restart = [&[64, 2 + length, 0, 120], families].concat();
+        let all = parameters(&[capabilities(REMOTE.0), restart].concat());
+        message(OPEN, &[open_fields(4, 64500, 90, [10, 0, 0, 2]), all].concat())
+    }
+
+    /// RFC 4724 §4.2: TCP has not told us of the end of the first session.
+    #[test]
+    fn a_peer_that_tells_of_its_restarts_is_let_in_at_once_after_one() {
+        let mut config = config();
+        config.session.restart = Some(Restart { time: secs(120), long_lived: secs(0) });
+        let both_families = open_of_restarting(&[0, 1, 1, 0, 0, 2, 1, 0]);
+        for (open, is_let_in) in [(both_families, true), (open_of_restarting(&[]), false)] {
+            let (mut scene, ours) = Scene::connected(config.clone());
+            let up = [open, keepalive()].concat();
+            scene.hear(ours, &up);
+            // Also from one that was let in itself.
+            let mut before = ours;
+            for _ in 0..2 {
+                assert_eq!(scene.peer.state(), State::Established);
+                scene.actions();
+                scene.events();
+                scene.say();
+                let another = scene.accept();
+                if !is_let_in {
+                    assert_eq!(scene.actions(), [closed(another, Notification::cease(REJECTED))]);
+                    continue;
+                }
+                assert_eq!(scene.actions(), [dropped(before)]);
+                let text = "the peer has opened another one, as after a restart";
+                let reason = DownReason::ConnectionLost(text.into());
+                assert_eq!(scene.events(), [Event::Down(reason)]);
+                scene.hear(another, &up);
+                before = another;
+            }
+            scene.actions();
+            scene.keep_up(before, secs(600));
+        }
     }
 
     #[test]
@@ -367,7 +409,7 @@ mod attempts {
     /// RFC 4724 §4.1: the R bit is for the first session after a restart.
     #[test]
     fn only_the_first_session_follows_a_restart() {
-        let restart = connection::Restart { time: secs(20), long_lived: secs(0) };
+        let restart = Restart { time: secs(20), long_lived: secs(0) };
         let session = connection::Config { restart: Some(restart), ..config().session };
         let mut scene = Scene::new(Config { session, ..config() });
         let opening = Opening::new(router_id(1));
