@@ -3,13 +3,17 @@
 //! It stands in for vipcastd where only the fabric is of interest, and is what vipcastd is compared
 //! with in benchmarks.
 
+use std::fmt::Write;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
 
 use crate::host::Host;
-use crate::router::{Kind, Neighbour, Router, RouterConfig, bird_announcement};
+use crate::router::{Kind, Neighbour, Router, RouterConfig, bird_announcement, bird_family};
+
+/// What keeps a protocol of BIRD's from running.
+const DISABLED: &str = "disabled; ";
 
 /// BIRD on a host, with a session to every router and the VIPs on `lo`.
 #[derive(Debug)]
@@ -26,6 +30,36 @@ impl BirdAnnouncer {
         config.announce = vips.to_vec();
         config.kernel = false;
         Ok(Self { router: Router::start(&host.namespace, Kind::Bird, config)? })
+    }
+
+    /// Prepares to announce prefixes that are on no interface, thousands of them: only
+    /// [`announce_all`](Self::announce_all) does. What BIRD makes a protocol for costs it far more
+    /// than a route.
+    pub fn start_with_table(
+        host: &Host,
+        neighbours: Vec<Neighbour>,
+        prefixes: &[IpNet],
+    ) -> Result<Self> {
+        let mut config = RouterConfig::new(crate::fabric::HOST_ASN, host.router_id);
+        config.neighbours = neighbours;
+        config.kernel = false;
+        for family in ["ipv4", "ipv6"] {
+            let of_family = prefixes.iter().filter(|prefix| bird_family(**prefix) == family);
+            let routes: String =
+                of_family.map(|prefix| format!("    route {prefix} unreachable;\n")).collect();
+            let name = format!("announce_{family}");
+            let _ = writeln!(
+                config.extra,
+                "protocol static {name} {{\n    {DISABLED}{family};\n{routes}}}"
+            );
+        }
+        Ok(Self { router: Router::start(&host.namespace, Kind::Bird, config)? })
+    }
+
+    /// Lets a table be announced from the next start on.
+    pub fn enable_table(&mut self) {
+        let extra = &mut self.router.config_mut().extra;
+        *extra = extra.replace(DISABLED, "");
     }
 
     /// Announces a VIP again, and tells when BIRD was told to.

@@ -1,7 +1,7 @@
 //! vipcast.toml for a host of the fabric, in parts to be put together.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -33,6 +33,8 @@ fall = 2
 
 /// Where the VIPs of [`Many`] are from: what is set apart for benchmarks (RFC 2544).
 pub const MANY: &str = "198.19.0.0/16";
+/// The network of the IPv6 VIPs of [`Table`]: 2001:db8:ff::/64.
+const MANY_IPV6: u128 = 0x2001_0db8_00ff << 80;
 
 /// A peer for every router, with the BFD and hold time that the router has for this host (from 1).
 pub fn peers(fabric: &Fabric, host: usize) -> String {
@@ -102,6 +104,41 @@ impl Many {
     }
 }
 
+/// Many VIPs of one service, one check and pools of their own, every other one of them IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// How many, up to 60 000.
+    pub vips: u32,
+    /// Where they are put.
+    pub interface: &'static str,
+    /// Of the responder.
+    pub port: u16,
+}
+
+impl Table {
+    /// The VIPs.
+    pub fn vips(&self) -> Vec<IpNet> {
+        let pairs = (0..self.vips).map(|number| match number % 2 {
+            0 => many_vip(number / 2),
+            _ => IpAddr::from(Ipv6Addr::from(MANY_IPV6 + u128::from(number / 2 + 1))).into(),
+        });
+        pairs.collect()
+    }
+
+    /// The pool and the service.
+    pub fn text(&self) -> String {
+        let Self { interface, port, .. } = self;
+        let vips: Vec<String> = self.vips().iter().map(|vip| vip.addr().to_string()).collect();
+        let ipv6 = Ipv6Addr::from(MANY_IPV6);
+        format!(
+            "\n[pool.table]\naddresses = [\"{MANY}\", \"{ipv6}/64\"]\n\
+             \n[service.table]\nvips = {vips:?}\ninterface = \"{interface}\"\n\
+             [service.table.check.alive]\nhttp = \"http://127.0.0.1:{port}/0\"\n\
+             interval = \"100ms\"\ntimeout = \"100ms\"\njitter = \"0%\"\nrise = 1\nfall = 1\n"
+        )
+    }
+}
+
 /// A VIP of [`MANY`]; up to 60 000.
 fn many_vip(number: u32) -> IpNet {
     let [.., high, low] = (number / 250 * 256 + number % 250 + 1).to_be_bytes();
@@ -127,5 +164,15 @@ mod tests {
         assert!(text.contains("http = \"http://198.19.0.1:8080/0\""), "{text}");
         assert!(text.contains("http = \"http://198.19.2.1:8080/1\""), "{text}");
         assert_eq!(text.matches("[service.").count(), 4);
+    }
+
+    #[test]
+    fn the_vips_of_a_table_are_different_and_of_both_families() {
+        let table = Table { vips: 10_000, interface: "none", port: 8080 };
+        let vips: std::collections::BTreeSet<IpNet> = table.vips().into_iter().collect();
+        assert_eq!(vips.len(), 10_000);
+        assert_eq!(vips.iter().filter(|vip| vip.addr().is_ipv4()).count(), 5000);
+        let text = table.text();
+        assert!(text.contains("vips = [\"198.19.0.1\", \"2001:db8:ff::1\", "), "{text}");
     }
 }

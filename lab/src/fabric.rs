@@ -48,7 +48,7 @@ const CLIENT_NUMBER: usize = 100;
 pub struct FabricConfig {
     /// How many hosts, fewer than 100.
     pub hosts: usize,
-    /// The routers, fewer than 5.
+    /// The routers, fewer than 9.
     pub tors: Vec<TorConfig>,
 }
 
@@ -61,6 +61,8 @@ pub struct TorConfig {
     pub transport: Transport,
     /// How it speaks with each host; name, address and ASN are filled in.
     pub neighbour: Neighbour,
+    /// Whether what it learns goes into the kernel's table.
+    pub kernel: bool,
     /// More configuration in its own language.
     pub extra: String,
 }
@@ -115,7 +117,8 @@ impl TorConfig {
     pub fn new(kind: Kind) -> Self {
         let mut neighbour = Neighbour::new("", Ipv4Addr::UNSPECIFIED.into(), HOST_ASN);
         neighbour.bfd = (kind != Kind::Gobgp).then_some(BfdTimers::DEFAULT);
-        Self { kind, transport: Transport::Ipv4, neighbour, extra: String::new() }
+        let (transport, extra) = (Transport::Ipv4, String::new());
+        Self { kind, transport, neighbour, kernel: true, extra }
     }
 }
 
@@ -128,7 +131,7 @@ impl Fabric {
     /// Brings up a fabric on this site. Nothing announces a VIP yet.
     pub fn start_on(site: &Arc<Site>, config: &FabricConfig) -> Result<Self> {
         ensure!(config.hosts < CLIENT_NUMBER, "a fabric has fewer than 100 hosts");
-        ensure!((1..5).contains(&config.tors.len()), "a fabric has 1 to 4 routers");
+        ensure!((1..9).contains(&config.tors.len()), "a fabric has 1 to 8 routers");
         let machines: Vec<Namespace> = (1..=config.tors.len())
             .map(|number| Namespace::create(site, &format!("tor{number}")))
             .collect::<Result<_>>()?;
@@ -185,8 +188,17 @@ impl Fabric {
 
     /// Announces VIPs from a host with BIRD.
     pub fn announce_with_bird(&self, host: usize, vips: &[IpNet]) -> Result<BirdAnnouncer> {
-        let neighbours = (1..=self.tors.len()).map(|tor| self.neighbour_of_host(host, tor));
-        BirdAnnouncer::start(self.host(host), neighbours.collect(), vips)
+        BirdAnnouncer::start(self.host(host), self.neighbours_of_host(host), vips)
+    }
+
+    /// As [`announce_with_bird`](Self::announce_with_bird), all or none of them.
+    pub fn announce_table_with_bird(&self, host: usize, vips: &[IpNet]) -> Result<BirdAnnouncer> {
+        BirdAnnouncer::start_with_table(self.host(host), self.neighbours_of_host(host), vips)
+    }
+
+    /// How a host (from 1) speaks with all routers.
+    fn neighbours_of_host(&self, host: usize) -> Vec<Neighbour> {
+        (1..=self.tors.len()).map(|tor| self.neighbour_of_host(host, tor)).collect()
     }
 }
 
@@ -276,6 +288,7 @@ fn start_tor(
 ) -> Result<Tor> {
     let mut router = RouterConfig::new(TOR_ASN, router_id(0, number));
     router.extra.clone_from(&config.extra);
+    router.kernel = config.kernel;
     let neighbour = |host: &Host| Neighbour {
         name: host.name().to_owned(),
         peering: config.transport.peering(host.far_end(number), host.end(number)),

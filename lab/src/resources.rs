@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::unistd::{SysconfVar, sysconf};
 
+use crate::netns::Namespace;
+
 /// What a process used until now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usage {
@@ -13,6 +15,8 @@ pub struct Usage {
     pub pss: f64,
     /// Of that, what it wrote to: its heap and stacks.
     pub private_dirty: f64,
+    /// The most memory it had at a time, shared pages in full, in MiB.
+    pub peak: f64,
     /// Its time on CPUs, in user mode.
     pub user: Duration,
     /// Its time on CPUs, in the kernel.
@@ -34,6 +38,7 @@ impl Usage {
     /// Asks the kernel.
     pub fn of(pid: u32) -> Result<Self> {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let (_, fields) = stat.rsplit_once(") ").context("unreadable /proc/PID/stat")?;
         let fields: Vec<&str> = fields.split(' ').collect();
@@ -46,6 +51,7 @@ impl Usage {
         Ok(Self {
             pss: mebibytes(&rollup, "Pss:")?,
             private_dirty: mebibytes(&rollup, "Private_Dirty:")?,
+            peak: mebibytes(&status, "VmHWM:")?,
             user: time(11)?,
             system: time(12)?,
         })
@@ -68,15 +74,22 @@ impl Machine {
     }
 }
 
+/// How many octets the other ends of a machine's BGP connections have acknowledged.
+pub fn acknowledged(namespace: &Namespace) -> Result<u64> {
+    let text = namespace.run("ss", ["-Htni", "( sport = :179 or dport = :179 )"])?;
+    let counts = text.split_whitespace().filter_map(|word| word.strip_prefix("bytes_acked:"));
+    counts.map(|count| count.parse::<u64>().context("odd bytes_acked of ss")).sum()
+}
+
 /// How many processes ran or wanted to, on average over the last minute.
 pub fn load() -> Result<f64> {
     let text = fs::read_to_string("/proc/loadavg")?;
     text.split(' ').next().context("empty /proc/loadavg")?.parse().context("odd /proc/loadavg")
 }
 
-fn mebibytes(rollup: &str, key: &str) -> Result<f64> {
-    let line = rollup.lines().find_map(|line| line.strip_prefix(key));
-    let line = line.with_context(|| format!("no {key} in /proc/PID/smaps_rollup"))?;
+fn mebibytes(text: &str, key: &str) -> Result<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let line = line.with_context(|| format!("no {key} in what /proc says"))?;
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kibibytes / 1024.0)
 }
@@ -90,6 +103,7 @@ mod tests {
         let usage = Usage::of(std::process::id())?;
         assert!(usage.pss > 0.1 && usage.pss < 1e4, "{usage:?}");
         assert!(usage.private_dirty > 0.0 && usage.private_dirty <= usage.pss, "{usage:?}");
+        assert!(usage.peak >= usage.private_dirty, "{usage:?}");
         assert!(usage.cpu() < Duration::from_secs(3600), "{usage:?}");
         Ok(())
     }

@@ -124,7 +124,8 @@ fn unbracketed(tuple: &str) -> String {
     tuple.trim_matches(['(', ')', ' ']).to_owned()
 }
 
-fn leading_number(value: &str) -> Result<usize> {
+/// The number that begins this.
+pub(super) fn leading_number(value: &str) -> Result<usize> {
     value.split(' ').next().unwrap_or_default().parse().context("BIRD shows no number of routes")
 }
 

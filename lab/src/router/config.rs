@@ -146,7 +146,7 @@ impl fmt::Display for Peering {
 }
 
 /// The family of a prefix as all three routers write it.
-pub(super) fn family(prefix: IpNet) -> &'static str {
+pub(crate) fn family(prefix: IpNet) -> &'static str {
     match prefix {
         IpNet::V4(_) => "ipv4",
         IpNet::V6(_) => "ipv6",

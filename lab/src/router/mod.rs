@@ -21,6 +21,8 @@ use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 
 pub(crate) use bird::announcement as bird_announcement;
+pub use bird_control::BirdControl;
+pub(crate) use config::family as bird_family;
 pub use config::{BfdTimers, Neighbour, Peering, RouterConfig};
 pub use state::{BfdSession, BfdState, Origin, Route, Session, SessionState};
 
@@ -170,8 +172,13 @@ impl Router {
 
     /// Lets a BIRD carry out a command of `birdc`, and tells at which moment it was told to.
     pub fn order(&self, command: &str) -> Result<Instant> {
+        self.control()?.order(command)
+    }
+
+    /// A BIRD's control socket, to ask it often.
+    pub fn control(&self) -> Result<BirdControl> {
         ensure!(self.kind == Kind::Bird, "{} takes no orders of BIRD's", self.kind.name());
-        bird_control::BirdControl::connect(&self.place.directory.join("bird.ctl"))?.order(command)
+        BirdControl::connect(&self.place.directory.join("bird.ctl"))
     }
 
     /// The command line with which a person talks to it.

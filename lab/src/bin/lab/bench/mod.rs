@@ -8,6 +8,7 @@ mod resources;
 mod scale;
 mod stage;
 mod start;
+mod table;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ enum Part {
     Start,
     Death,
     Scale,
+    Table,
     Resources,
 }
 
@@ -73,7 +75,8 @@ impl Order {
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Decision, Self::Start, Self::Death, Self::Scale, Self::Resources];
+    const ALL: [Self; 6] =
+        [Self::Decision, Self::Start, Self::Death, Self::Scale, Self::Table, Self::Resources];
 
     fn name(self) -> &'static str {
         match self {
@@ -81,6 +84,7 @@ impl Part {
             Self::Start => "start",
             Self::Death => "death",
             Self::Scale => "scale",
+            Self::Table => "table",
             Self::Resources => "resources",
         }
     }
@@ -111,6 +115,7 @@ impl Part {
                 once("1 service", Box::new(scale::one_service)),
                 once("BIRD", Box::new(scale::bird)),
             ],
+            Self::Table => vec![once("8 BIRD routers", Box::new(table::measure))],
             Self::Resources => [1, 100, 1000]
                 .map(|checks: u32| {
                     let work: Measurement = Box::new(move |site, order, rep| {
