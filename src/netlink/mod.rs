@@ -101,6 +101,8 @@ pub struct Addresses {
     links: BTreeMap<u32, Link>,
     present: BTreeMap<Key, Address>,
     wanted: BTreeMap<IpAddr, Wanted>,
+    /// Before then nothing of `wanted` is asked for again
+    retry_at: Option<Instant>,
     /// VIPs that are no longer wanted, and when they go
     leaving: BTreeMap<IpAddr, Instant>,
     /// VIPs of which it is not known whether they are wanted: what is there stays
@@ -258,6 +260,7 @@ impl Addresses {
                 self.adding.remove(&key(index, vip.into()));
                 if let Some(wanted) = self.wanted.get_mut(&vip) {
                     wanted.not_before = Some(now + RETRY);
+                    self.retry_at.get_or_insert(now + RETRY);
                 }
             }
         }
@@ -268,8 +271,10 @@ impl Addresses {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| at <= now) {
             self.leaving.retain(|_, at| *at > now);
+            self.retry_at = None;
             for wanted in self.wanted.values_mut() {
                 wanted.not_before = wanted.not_before.filter(|at| *at > now);
+                self.retry_at = self.retry_at.into_iter().chain(wanted.not_before).min();
             }
             self.dummies.retain(|_, retry| retry.is_none_or(|at| at > now));
             self.touch_all();
@@ -300,9 +305,8 @@ impl Addresses {
     /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let retries = self.wanted.values().filter_map(|wanted| wanted.not_before);
         let dummies = self.dummies.values().copied().flatten();
-        self.leaving.values().copied().chain(retries).chain(dummies).min()
+        self.leaving.values().copied().chain(self.retry_at).chain(dummies).min()
     }
 
     fn handle_done(&mut self, request: Request, result: Result<(), String>, now: Instant) {
@@ -354,6 +358,7 @@ impl Addresses {
             return;
         };
         wanted.not_before = Some(now + RETRY);
+        self.retry_at.get_or_insert(now + RETRY);
         if on_interface(&self.present, index, vip).next().is_none() {
             let text = format!("cannot add it to {}: {error}", link.name);
             self.set_presence(vip, Presence::Missing(text));

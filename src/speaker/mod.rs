@@ -112,8 +112,25 @@ struct ServiceEntry {
     /// Checks that wait for the VIPs to be on the host: most probe one, and the first outcome
     /// decides
     waiting: BTreeSet<CheckName>,
+    /// Which of its VIPs was not known to be on the host when that was last asked
+    awaited: usize,
     /// VIPs that are announced, and since when
     announced: BTreeMap<IpAddr, Instant>,
+}
+
+impl ServiceEntry {
+    /// Whether it is still to be known of a VIP whether it is on the host. They become known one by
+    /// one, so the search goes on where it ended last: all of them together cost one pass.
+    fn awaits_vip(&mut self, addresses: &Addresses) -> bool {
+        let vips = &self.service.config().vips;
+        let (before, after) = vips.split_at(self.awaited.min(vips.len()));
+        let pending = |vip: &IpAddr| *addresses.presence(*vip) == Presence::Pending;
+        let found = after.iter().chain(before).position(pending);
+        if let Some(distance) = found {
+            self.awaited = (before.len() + distance) % vips.len();
+        }
+        found.is_some()
+    }
 }
 
 /// A check as it was started.
@@ -387,9 +404,8 @@ impl Speaker {
     fn start_waiting(&mut self, name: &ServiceName) {
         let Some(entry) = self.services.get_mut(name) else { return };
         let config = entry.service.config();
-        let pending = |vip: &IpAddr| *self.addresses.presence(*vip) == Presence::Pending;
         let puts_vips = config.interface.is_some() && config.keep_address;
-        if puts_vips && config.vips.iter().any(pending) {
+        if entry.waiting.is_empty() || puts_vips && entry.awaits_vip(&self.addresses) {
             return;
         }
         for check in std::mem::take(&mut entry.waiting) {
@@ -461,6 +477,7 @@ impl Speaker {
         self.owners.extend(config.vips.iter().map(|vip| (*vip, name.clone())));
         let entry = ServiceEntry {
             waiting: config.checks.keys().cloned().collect(),
+            awaited: 0,
             service: Service::new(config),
             since: now,
             checks: BTreeMap::new(),
@@ -486,13 +503,14 @@ impl Speaker {
 
     /// Whether every service has a verdict, and every VIP that follows from one is on the host or
     /// known not to be.
-    fn is_known(&self) -> bool {
-        self.services.values().all(|entry| {
-            let config = entry.service.config();
-            let up = entry.service.verdict() == Verdict::Up;
-            let pending = |vip: &IpAddr| *self.addresses.presence(*vip) == Presence::Pending;
-            let waits = up && config.interface.is_some() && config.vips.iter().any(pending);
-            entry.service.verdict() != Verdict::Unknown && !waits
+    fn is_known(&mut self) -> bool {
+        let addresses = &self.addresses;
+        self.services.values_mut().all(|entry| match entry.service.verdict() {
+            Verdict::Unknown => false,
+            Verdict::Down => true,
+            Verdict::Up => {
+                entry.service.config().interface.is_none() || !entry.awaits_vip(addresses)
+            }
         })
     }
 
