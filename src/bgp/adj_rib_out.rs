@@ -451,7 +451,13 @@ impl Target {
     }
 }
 
-/// No message holds more prefixes than this.
+/// As many prefixes as would fit if a message had nothing else in it.
 fn batch<'a>(prefixes: impl Iterator<Item = &'a IpNet>, encoding: Encoding) -> Vec<IpNet> {
-    prefixes.copied().take(encoding.max_len()).collect()
+    let mut room = encoding.max_len();
+    let fits = |prefix: &IpNet| {
+        let rest = room.checked_sub(wire::prefix_size(*prefix));
+        room = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    prefixes.copied().take_while(fits).collect()
 }

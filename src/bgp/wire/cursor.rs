@@ -91,7 +91,8 @@ pub(super) fn put_prefix(out: &mut Vec<u8>, prefix: IpNet) {
     }
 }
 
-/// How many octets [`put_prefix`] writes.
-pub(super) fn prefix_size(prefix: IpNet) -> usize {
+/// How many octets a prefix takes in a message.
+#[must_use]
+pub fn prefix_size(prefix: IpNet) -> usize {
     1 + usize::from(prefix.prefix_len()).div_ceil(8)
 }

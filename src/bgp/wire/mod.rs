@@ -16,6 +16,7 @@ mod update;
 
 pub use attribute::{Action, AsPath, Origin, PathAttributes, Segment};
 pub use capability::{Capabilities, GracefulRestart};
+pub use cursor::prefix_size;
 pub use notification::Notification;
 pub use open::{Open, OpenError};
 pub use update::{
