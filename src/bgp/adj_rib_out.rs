@@ -4,6 +4,7 @@
 //! UPDATEs are built when there is room to send them. A change that is taken back before then is
 //! never sent, and whatever is pending goes out with as many prefixes in a message as fit,
 //! withdrawals first. What is wanted outlives the session; what was told does not.
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,12 +94,55 @@ impl Sent {
     }
 }
 
-/// What the UPDATEs built so far come to for a prefix.
-#[derive(Debug)]
-struct Told {
-    route: Sent,
+/// What a peer should have of a prefix, and what it has. Kept small, since there is one for each
+/// prefix and peer.
+#[derive(Debug, Default)]
+struct Route {
+    wanted: Option<Arc<Attributes>>,
+    /// What the UPDATEs built so far come to; shared by what one of them announced
+    told: Option<Arc<Sent>>,
+    /// What the peer has from before, while the route is unwritten
+    before: Option<Arc<Sent>>,
+    /// The kernel has not taken all of these UPDATEs yet
+    unwritten: bool,
     /// The peer must be told again, whatever it has
     again: bool,
+}
+
+impl Route {
+    fn is_nothing(&self) -> bool {
+        self.wanted.is_none() && self.told.is_none() && !self.unwritten
+    }
+
+    fn sent(&self) -> Option<&Arc<Sent>> {
+        if self.unwritten { self.before.as_ref() } else { self.told.as_ref() }
+    }
+
+    /// An UPDATE with this is built; whether the route was written until now.
+    fn tell(&mut self, told: Option<Arc<Sent>>) -> bool {
+        self.again = false;
+        let before = std::mem::replace(&mut self.told, told);
+        let was_written = !std::mem::replace(&mut self.unwritten, true);
+        if was_written {
+            self.before = before;
+        }
+        was_written
+    }
+}
+
+/// What is to be announced of a prefix, and since when that has been decided.
+#[derive(Debug)]
+struct Due {
+    attributes: Arc<Attributes>,
+    since: Instant,
+}
+
+/// The difference between what a peer should have and what it was told.
+#[derive(Debug, Default)]
+struct Difference {
+    announce: BTreeMap<IpNet, Due>,
+    /// Since when that has been decided
+    withdraw: BTreeMap<IpNet, Instant>,
 }
 
 /// What is still to happen to a prefix that a peer does not have as it is wanted.
@@ -127,15 +171,11 @@ pub enum Pending {
 /// The routes for one peer.
 #[derive(Debug, Default)]
 pub struct AdjRibOut {
-    wanted: BTreeMap<IpNet, Arc<Attributes>>,
-    told: BTreeMap<IpNet, Told>,
-    /// Prefixes in UPDATEs that the kernel has not taken yet, and what the peer has of them from
-    /// before
-    unwritten: BTreeMap<IpNet, Option<Sent>>,
-    /// Prefixes to announce, and since when that has been decided
-    announce: BTreeMap<IpNet, Instant>,
-    /// Prefixes to withdraw, and since when that has been decided
-    withdraw: BTreeMap<IpNet, Instant>,
+    /// What is wanted, and what the peer may have
+    routes: BTreeMap<IpNet, Route>,
+    /// The unwritten ones, in the order of their UPDATEs
+    unwritten: Vec<IpNet>,
+    difference: Difference,
     /// `None` while there is no session
     target: Option<Target>,
     /// Families that the peer wants to hear again, and since when
@@ -164,29 +204,31 @@ impl Built {
 impl AdjRibOut {
     /// Wants `prefix` announced with these attributes, or not at all.
     pub fn set(&mut self, prefix: IpNet, attributes: Option<Arc<Attributes>>, now: Instant) {
-        match attributes {
-            Some(attributes) => self.wanted.insert(prefix, attributes),
-            None => self.wanted.remove(&prefix),
+        let route = match self.routes.entry(prefix) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(_) if attributes.is_none() => return,
+            Entry::Vacant(entry) => entry.insert(Route::default()),
         };
-        self.compare(prefix, now);
+        route.wanted = attributes;
+        if let Some(target) = &self.target {
+            self.difference.compare(target, prefix, route, now);
+        }
+        if route.is_nothing() {
+            self.routes.remove(&prefix);
+        }
     }
 
     /// What the peer has been sent of this prefix and not been sent the withdrawal of, as far as
     /// the kernel has taken either.
     #[must_use]
     pub fn sent(&self, prefix: IpNet) -> Option<&Sent> {
-        match self.unwritten.get(&prefix) {
-            Some(before) => before.as_ref(),
-            None => self.told.get(&prefix).map(|told| &told.route),
-        }
+        self.routes.get(&prefix)?.sent().map(Arc::as_ref)
     }
 
     /// For how many prefixes the peer has been [sent](Self::sent) something.
     #[must_use]
     pub fn sent_count(&self) -> usize {
-        let had = self.unwritten.values().flatten().count();
-        let told = self.unwritten.keys().filter(|prefix| self.told.contains_key(*prefix)).count();
-        self.told.len() + had - told
+        self.routes.values().filter(|route| route.sent().is_some()).count()
     }
 
     /// Whether the peer has been [sent](Self::sent) this prefix.
@@ -198,13 +240,14 @@ impl AdjRibOut {
     /// What is still to happen to a prefix; `None` where the peer has what it should.
     #[must_use]
     pub fn pending(&self, prefix: IpNet) -> Option<Pending> {
-        let sent = self.sent(prefix);
-        let Some(wanted) = self.wanted.get(&prefix) else {
+        let route = self.routes.get(&prefix)?;
+        let sent = route.sent();
+        let Some(wanted) = &route.wanted else {
             return sent.map(|_| Pending::Leaving);
         };
         let Some(target) = &self.target else { return Some(Pending::NoSession) };
         let next_hop = target.next_hop(Family::of(prefix));
-        let is_so = |sent: &Sent| sent.attributes == *wanted && next_hop == Ok(sent.next_hop);
+        let is_so = |sent: &Arc<Sent>| sent.attributes == *wanted && next_hop == Ok(sent.next_hop);
         if sent.is_some_and(is_so) {
             return None;
         }
@@ -212,22 +255,20 @@ impl AdjRibOut {
             (Some(_), None) => Pending::Changing,
             (Some(_), Some(_)) => Pending::Leaving,
             (None, Some(why)) => Pending::NotSendable(why),
-            (None, None) if self.unwritten.contains_key(&prefix) => Pending::Unwritten,
+            (None, None) if route.unwritten => Pending::Unwritten,
             (None, None) => Pending::Due,
         })
     }
 
     /// The prefixes that are wanted.
     pub fn wanted(&self) -> impl Iterator<Item = IpNet> + '_ {
-        self.wanted.keys().copied()
+        self.routes.iter().filter(|(_, route)| route.wanted.is_some()).map(|(prefix, _)| *prefix)
     }
 
     /// Every prefix that is wanted or has been sent.
-    #[must_use]
-    pub fn prefixes(&self) -> BTreeSet<IpNet> {
-        let told = self.told.keys().chain(self.unwritten.keys());
-        let told = told.filter(|prefix| self.is_sent(**prefix));
-        self.wanted().chain(told.copied()).collect()
+    pub fn prefixes(&self) -> impl Iterator<Item = IpNet> + '_ {
+        let is_either = |route: &Route| route.wanted.is_some() || route.sent().is_some();
+        self.routes.iter().filter(move |(_, route)| is_either(route)).map(|(prefix, _)| *prefix)
     }
 
     /// How this session writes routes; `None` while there is none.
@@ -246,10 +287,12 @@ impl AdjRibOut {
 
     /// The session is over: the peer has nothing of ours.
     pub fn stop(&mut self) {
-        self.told.clear();
+        self.routes.retain(|_, route| {
+            *route = Route { wanted: route.wanted.take(), ..Route::default() };
+            route.wanted.is_some()
+        });
         self.unwritten.clear();
-        self.announce.clear();
-        self.withdraw.clear();
+        self.difference = Difference::default();
         self.refresh_due.clear();
         self.refreshing.clear();
         self.end_of_rib_due.clear();
@@ -272,15 +315,15 @@ impl AdjRibOut {
     /// once for each time that there is room.
     pub fn refresh(&mut self, family: Family, now: Instant) {
         if self.marks_refresh(family)
-            || self.told.keys().any(|prefix| Family::of(*prefix) == family)
+            || self.routes.iter().any(|(p, route)| Family::of(*p) == family && route.told.is_some())
         {
             self.refresh_due.entry(family).or_insert(now);
         }
     }
 
     fn resend(&mut self, family: Family, now: Instant) {
-        for (_, told) in self.told.iter_mut().filter(|(prefix, _)| Family::of(**prefix) == family) {
-            told.again = true;
+        for (_, route) in self.routes.iter_mut().filter(|(p, _)| Family::of(**p) == family) {
+            route.again = route.told.is_some();
         }
         self.compare_all(now);
     }
@@ -294,14 +337,14 @@ impl AdjRibOut {
     #[must_use]
     pub fn not_sendable(&self, prefix: IpNet) -> Option<NotSendable> {
         let target = self.target.as_ref()?;
-        target.check(prefix, self.wanted.get(&prefix)?).err()
+        target.check(prefix, self.routes.get(&prefix)?.wanted.as_ref()?).err()
     }
 
     /// Whether [`Self::poll_update`] has something.
     #[must_use]
     pub fn has_update(&self) -> bool {
-        !self.withdraw.is_empty()
-            || !self.announce.is_empty()
+        !self.difference.withdraw.is_empty()
+            || !self.difference.announce.is_empty()
             || !self.refresh_due.is_empty()
             || !self.refreshing.is_empty()
             || self.end_of_rib_released && !self.end_of_rib_due.is_empty()
@@ -316,45 +359,8 @@ impl AdjRibOut {
                 return Some(Built::without_changes(wire::demarcation(family, false)));
             }
         }
-        let target = self.target.as_ref()?;
-        if let Some(first) = self.withdraw.keys().next().copied() {
-            let family = Family::of(first);
-            let of_family = self.withdraw.keys().filter(|p| Family::of(**p) == family);
-            let prefixes = batch(of_family, target.encoding);
-            let (message, count) = wire::withdraw(family, &prefixes, target.encoding);
-            let mut decided = Vec::with_capacity(count);
-            for prefix in prefixes.iter().take(count) {
-                decided.extend(self.withdraw.remove(prefix));
-                let before = self.told.remove(prefix).map(|told| told.route);
-                self.unwritten.entry(*prefix).or_insert(before);
-            }
-            return Some(Built { message, decided });
-        }
-        if let Some(first) = self.announce.keys().next() {
-            let family = Family::of(*first);
-            let attributes = self.wanted.get(first).expect("announced prefixes are wanted").clone();
-            let next_hop = target.next_hop(family).expect("pending prefixes are sendable");
-            let same =
-                |p: &&IpNet| Family::of(**p) == family && self.wanted.get(*p) == Some(&attributes);
-            let prefixes = batch(self.announce.keys().filter(same), target.encoding);
-            let as_path = target.as_path(&attributes);
-            let announcement = Announcement {
-                family,
-                next_hop,
-                as_path: &as_path,
-                extended_communities: &target.extended_communities(&attributes),
-                attributes: &attributes,
-            };
-            let (message, count) = wire::announce(announcement, &prefixes, target.encoding);
-            let mut decided = Vec::with_capacity(count);
-            for prefix in prefixes.iter().take(count) {
-                let Some(since) = self.announce.remove(prefix) else { continue };
-                decided.push(since);
-                let route = Sent { attributes: attributes.clone(), next_hop, since };
-                let before = self.told.insert(*prefix, Told { route, again: false });
-                self.unwritten.entry(*prefix).or_insert(before.map(|told| told.route));
-            }
-            return Some(Built { message, decided });
+        if let Some(built) = self.poll_withdrawal().or_else(|| self.poll_announcement()) {
+            return Some(built);
         }
         if let Some(family) = self.refreshing.pop_first() {
             return Some(Built::without_changes(wire::demarcation(family, true)));
@@ -364,6 +370,54 @@ impl AdjRibOut {
         }
         let family = self.end_of_rib_due.pop_first()?;
         Some(Built::without_changes(wire::end_of_rib(family)))
+    }
+
+    fn poll_withdrawal(&mut self) -> Option<Built> {
+        let target = self.target.as_ref()?;
+        let withdraw = &mut self.difference.withdraw;
+        let family = Family::of(*withdraw.keys().next()?);
+        let of_family = withdraw.keys().filter(|prefix| Family::of(**prefix) == family);
+        let prefixes = batch(of_family, target.encoding);
+        let (message, count) = wire::withdraw(family, &prefixes, target.encoding);
+        let mut decided = Vec::with_capacity(count);
+        for prefix in prefixes.iter().take(count) {
+            decided.extend(withdraw.remove(prefix));
+            if self.routes.get_mut(prefix).is_some_and(|route| route.tell(None)) {
+                self.unwritten.push(*prefix);
+            }
+        }
+        Some(Built { message, decided })
+    }
+
+    fn poll_announcement(&mut self) -> Option<Built> {
+        let target = self.target.as_ref()?;
+        let announce = &mut self.difference.announce;
+        let (first, Due { attributes, since }) = announce.first_key_value()?;
+        let (family, attributes, since) = (Family::of(*first), attributes.clone(), *since);
+        let next_hop = target.next_hop(family).expect("pending prefixes are sendable");
+        let same = |(prefix, due): &(&IpNet, &Due)| {
+            Family::of(**prefix) == family && due.attributes == attributes
+        };
+        let same = announce.iter().filter(same).map(|(prefix, _)| prefix);
+        let prefixes = batch(same, target.encoding);
+        let announcement = Announcement {
+            family,
+            next_hop,
+            as_path: &target.as_path(&attributes),
+            extended_communities: &target.extended_communities(&attributes),
+            attributes: &attributes,
+        };
+        let (message, count) = wire::announce(announcement, &prefixes, target.encoding);
+        let mut decided = Vec::with_capacity(count);
+        let told = Arc::new(Sent { attributes, next_hop, since });
+        for prefix in prefixes.iter().take(count) {
+            decided.extend(announce.remove(prefix).map(|due| due.since));
+            let told = Some(told.clone());
+            if self.routes.get_mut(prefix).is_some_and(|route| route.tell(told)) {
+                self.unwritten.push(*prefix);
+            }
+        }
+        Some(Built { message, decided })
     }
 
     /// Whether a refresh has a beginning and an end (RFC 7313 §4.1: not before End-of-RIB).
@@ -376,33 +430,52 @@ impl AdjRibOut {
 
     /// The kernel has taken all UPDATEs built so far.
     pub fn handle_written(&mut self, now: Instant) {
-        for (prefix, before) in std::mem::take(&mut self.unwritten) {
-            let Some(Told { route, .. }) = self.told.get_mut(&prefix) else { continue };
-            let same = before.filter(|before| before.is_same(route));
-            route.since = same.map_or(now, |before| before.since);
+        // As it was built and as it is kept: what an UPDATE announced goes on being shared.
+        let mut last: Option<(Arc<Sent>, Arc<Sent>)> = None;
+        for prefix in std::mem::take(&mut self.unwritten) {
+            let Entry::Occupied(mut entry) = self.routes.entry(prefix) else { continue };
+            let route = entry.get_mut();
+            route.unwritten = false;
+            let before = route.before.take();
+            if let Some(built) = route.told.take() {
+                let same = before.filter(|before| before.is_same(&built));
+                let known = last.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &built));
+                let kept = same.or_else(|| known.map(|(_, kept)| kept.clone()));
+                let kept = kept.unwrap_or_else(|| {
+                    let kept = Arc::new(Sent { since: now, ..(*built).clone() });
+                    last = Some((built, kept.clone()));
+                    kept
+                });
+                route.told = Some(kept);
+            } else if route.is_nothing() {
+                entry.remove();
+            }
         }
     }
 
     fn compare_all(&mut self, now: Instant) {
-        let all: BTreeSet<IpNet> = self.wanted.keys().chain(self.told.keys()).copied().collect();
-        for prefix in all {
-            self.compare(prefix, now);
+        let Some(target) = &self.target else { return };
+        for (prefix, route) in &self.routes {
+            self.difference.compare(target, *prefix, route, now);
         }
     }
+}
 
+impl Difference {
     /// Works out what is pending for one prefix.
-    fn compare(&mut self, prefix: IpNet, now: Instant) {
-        let Some(target) = &self.target else { return };
-        let wanted = self.wanted.get(&prefix);
+    fn compare(&mut self, target: &Target, prefix: IpNet, route: &Route, now: Instant) {
+        let wanted = route.wanted.as_ref();
         let wanted = wanted.filter(|attributes| target.check(prefix, attributes).is_ok());
-        let told = self.told.get(&prefix);
-        let has = told.filter(|told| !told.again).map(|told| &told.route.attributes);
-        if wanted.is_some() && wanted != has {
-            self.announce.entry(prefix).or_insert(now);
-        } else {
-            self.announce.remove(&prefix);
+        let has = route.told.as_ref().filter(|_| !route.again).map(|told| &told.attributes);
+        match (wanted.filter(|_| wanted != has).cloned(), self.announce.entry(prefix)) {
+            (Some(attributes), Entry::Occupied(mut due)) => due.get_mut().attributes = attributes,
+            (Some(attributes), Entry::Vacant(place)) => {
+                place.insert(Due { attributes, since: now });
+            }
+            (None, Entry::Occupied(due)) => drop(due.remove()),
+            (None, Entry::Vacant(_)) => {}
         }
-        if wanted.is_none() && told.is_some() {
+        if wanted.is_none() && route.told.is_some() {
             self.withdraw.entry(prefix).or_insert(now);
         } else {
             self.withdraw.remove(&prefix);
