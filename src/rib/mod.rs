@@ -10,6 +10,7 @@ pub mod policy;
 #[cfg(test)]
 mod tests;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,16 +20,17 @@ use ipnet::IpNet;
 use crate::route::{AdvertisementName, Attributes, PeerName, Weight};
 use policy::Policy;
 
-/// The VIPs that contribute to a prefix, the heaviest last.
-type Contributors = BTreeSet<(Option<Weight>, IpAddr)>;
+/// The VIPs that contribute to a prefix, in order, the heaviest last. Not a set, since a node of one
+/// has room for eleven and most prefixes have one.
+type Contributors = Vec<(Option<Weight>, IpAddr)>;
 
 /// Loc-RIB and export policy.
 #[derive(Debug, Default)]
 pub struct Rib {
     policy: Policy,
     announced: BTreeMap<IpAddr, Option<Weight>>,
-    /// For each prefix, the advertisements that make it and the VIPs that contribute
-    entries: BTreeMap<IpNet, BTreeMap<AdvertisementName, Contributors>>,
+    /// For each advertisement, the prefixes that it makes and the VIPs that contribute
+    entries: BTreeMap<AdvertisementName, BTreeMap<IpNet, Contributors>>,
     /// One copy of each set of attributes, for all prefixes and peers
     interned: BTreeSet<Arc<Attributes>>,
 }
@@ -36,7 +38,7 @@ pub struct Rib {
 impl Rib {
     /// Goes by another policy. Returns the prefixes that may have changed.
     pub fn set_policy(&mut self, policy: Policy) -> BTreeSet<IpNet> {
-        let mut changed: BTreeSet<IpNet> = self.entries.keys().copied().collect();
+        let mut changed = self.prefixes();
         self.policy = policy;
         self.entries.clear();
         self.interned.clear();
@@ -55,8 +57,9 @@ impl Rib {
         self.announced.insert(vip, weight);
         let mut changed = BTreeSet::new();
         for (name, prefix) in self.policy.prefixes(vip) {
-            let entry = self.entries.entry(prefix).or_default();
-            entry.entry(name).or_default().insert((weight, vip));
+            let prefixes = self.entries.entry(name).or_default();
+            let vips = prefixes.entry(prefix).or_insert_with(|| Vec::with_capacity(1));
+            vips.insert(vips.partition_point(|other| *other < (weight, vip)), (weight, vip));
             changed.insert(prefix);
         }
         changed
@@ -67,14 +70,15 @@ impl Rib {
         let Some(weight) = self.announced.remove(&vip) else { return BTreeSet::new() };
         let mut changed = BTreeSet::new();
         for (name, prefix) in self.policy.prefixes(vip) {
-            let entry = self.entries.entry(prefix).or_default();
-            let vips = entry.entry(name.clone()).or_default();
-            vips.remove(&(weight, vip));
-            if vips.is_empty() {
-                entry.remove(&name);
-            }
-            if entry.is_empty() {
-                self.entries.remove(&prefix);
+            let prefixes = self.entries.entry(name).or_default();
+            if let Entry::Occupied(mut entry) = prefixes.entry(prefix) {
+                let vips = entry.get_mut();
+                if let Ok(at) = vips.binary_search(&(weight, vip)) {
+                    vips.remove(at);
+                }
+                if vips.is_empty() {
+                    entry.remove();
+                }
             }
             changed.insert(prefix);
         }
@@ -84,8 +88,9 @@ impl Rib {
     /// What a peer is to be told about a prefix; `None`: nothing.
     pub fn export(&mut self, prefix: IpNet, peer: &PeerName) -> Option<Arc<Attributes>> {
         let heaviest = |vips: &Contributors| vips.last().and_then(|(weight, _)| *weight);
-        let entry = self.entries.get(&prefix)?.iter();
-        let advertisements = entry.map(|(name, vips)| (name, heaviest(vips)));
+        let entries = self.entries.iter();
+        let advertisements =
+            entries.filter_map(|(name, all)| Some((name, heaviest(all.get(&prefix)?))));
         let attributes = self.policy.attributes(advertisements, peer)?;
         if let Some(interned) = self.interned.get(&attributes) {
             return Some(interned.clone());
@@ -96,8 +101,9 @@ impl Rib {
     }
 
     /// Every prefix there is.
-    pub fn prefixes(&self) -> impl Iterator<Item = IpNet> + '_ {
-        self.entries.keys().copied()
+    #[must_use]
+    pub fn prefixes(&self) -> BTreeSet<IpNet> {
+        self.entries.values().flat_map(BTreeMap::keys).copied().collect()
     }
 
     /// The prefixes that a VIP contributes to, or would, for a peer.

@@ -195,7 +195,7 @@ impl Speaker {
         self.peers.insert(name.clone(), entry);
         self.set_bfd(name, now);
         self.begin_receiving(name);
-        let prefixes = self.rib.prefixes().collect();
+        let prefixes = self.rib.prefixes();
         self.export(&prefixes, now);
     }
 

@@ -117,7 +117,7 @@ impl Speaker {
         self.update_next_hops(now);
         self.update_paths(now);
         // A peer that stays may have other routes now, and a removed one made room.
-        let prefixes = self.rib.prefixes().collect();
+        let prefixes = self.rib.prefixes();
         self.export(&prefixes, now);
         // Keys may have changed in their files.
         let listened = listened_for(&self.config);

@@ -20,7 +20,7 @@ fn set_vip(rib: &mut Rib, vip: IpAddr, announced: bool) -> BTreeSet<IpNet> {
 
 /// Everything that a peer is to be told.
 fn exports(rib: &mut Rib, peer: &str) -> BTreeMap<IpNet, Attributes> {
-    let prefixes: Vec<IpNet> = rib.prefixes().collect();
+    let prefixes: Vec<IpNet> = rib.prefixes().into_iter().collect();
     let exported = prefixes.into_iter().filter_map(|prefix| {
         let attributes = rib.export(prefix, &peer.into())?;
         Some((prefix, Attributes::clone(&attributes)))
