@@ -465,8 +465,11 @@ impl Difference {
     /// Works out what is pending for one prefix.
     fn compare(&mut self, target: &Target, prefix: IpNet, route: &Route, now: Instant) {
         let wanted = route.wanted.as_ref();
-        let wanted = wanted.filter(|attributes| target.check(prefix, attributes).is_ok());
         let has = route.told.as_ref().filter(|_| !route.again).map(|told| &told.attributes);
+        // What this session was told before it can be told.
+        let wanted = wanted.filter(|wanted| {
+            has.is_some_and(|has| has == *wanted) || target.check(prefix, wanted).is_ok()
+        });
         match (wanted.filter(|_| wanted != has).cloned(), self.announce.entry(prefix)) {
             (Some(attributes), Entry::Occupied(mut due)) => due.get_mut().attributes = attributes,
             (Some(attributes), Entry::Vacant(place)) => {
