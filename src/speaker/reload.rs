@@ -1,6 +1,6 @@
 //! A new configuration, applied by its difference to the old one: what did not change is not
 //! touched. Its checks keep their verdicts, its sessions stay up, its routes are not sent again.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -45,8 +45,10 @@ impl Speaker {
     fn remove_services(&mut self, old: &Config, now: Instant) {
         for (name, before) in &old.services {
             let after = self.config.services.get(name);
-            let stays = |vip: &IpAddr| after.is_some_and(|config| config.vips.contains(vip));
-            let gone = before.vips.iter().copied().filter(|vip| !stays(vip)).collect::<Vec<_>>();
+            let stay: BTreeSet<IpAddr> =
+                after.iter().flat_map(|config| &config.vips).copied().collect();
+            let gone = before.vips.iter().copied().filter(|vip| !stay.contains(vip));
+            let gone: Vec<IpAddr> = gone.collect();
             let is_gone = after.is_none();
             for vip in gone {
                 self.announce(vip, false, now);
@@ -116,9 +118,6 @@ impl Speaker {
         }
         self.update_next_hops(now);
         self.update_paths(now);
-        // A peer that stays may have other routes now, and a removed one made room.
-        let prefixes = self.rib.prefixes();
-        self.export(&prefixes, now);
         // Keys may have changed in their files.
         let listened = listened_for(&self.config);
         let has_keys = listened.1.iter().any(|peer| peer.password.is_some());
