@@ -347,6 +347,32 @@ fn a_thousand_prefixes_take_as_few_messages_as_they_fit_into() {
 }
 
 #[test]
+fn every_update_but_the_last_has_no_room_for_another_prefix() {
+    for (extended_message, limit) in [(false, 4096), (true, 65535)] {
+        for (family, size) in [(Ipv4Unicast, 5), (Ipv6Unicast, 17)] {
+            let encoding = Encoding { extended_message, ..EXTERNAL };
+            let now = start();
+            let mut rib = AdjRibOut::default();
+            rib.start(target(encoding), now);
+            let prefixes = hosts(family, 30_000);
+            let mut told = 0;
+            for wanted in [Some(colour(1)), None] {
+                prefixes.iter().for_each(|prefix| rib.set(*prefix, wanted.clone(), now));
+                let built: Vec<_> = std::iter::from_fn(|| rib.poll_update()).collect();
+                let (_last, full) = built.split_last().unwrap();
+                assert!(full.len() > 1, "{family}, {limit}");
+                for built in full {
+                    let room = limit - built.message.len();
+                    assert!(room < size, "{family}, {limit}: room for {room} octets");
+                }
+                told += built.iter().map(|built| built.decided.len()).sum::<usize>();
+            }
+            assert_eq!(told, 2 * prefixes.len());
+        }
+    }
+}
+
+#[test]
 fn prefixes_share_a_message_by_family_and_attributes_wherever_they_stand() {
     let (mut rib, _, now) = session_with(&[]);
     let all: Vec<IpNet> = Family::ALL.into_iter().flat_map(|f| hosts(f, 100)).collect();
