@@ -1,6 +1,7 @@
 //! TCP that does not do what it should, while the daemon is the one that connects: silence, closed
 //! windows, passwords, refusals; and a router that makes the same mistake again and again.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +14,7 @@ use vipcast_lab::wait;
 
 use super::BOUND;
 use super::connection::{Connection, State};
-use super::message::{KEEPALIVE, OPEN, Open, header, keepalive};
+use super::message::{KEEPALIVE, OPEN, Open, UPDATE, header, keepalive};
 use super::stage::{Dialer, HOSTILE, Stage, peer};
 
 /// More VIPs than fit through a small window when the session comes up.
@@ -75,6 +76,80 @@ fn a_router_that_does_not_read_holds_up_no_withdrawal_to_another() -> Result<()>
     ensure!(is_established(&stage.daemon.status()?), "the other session ended first");
     stuck.reset()?;
     stage.wait_named(0, &["connection lost"])?;
+    stage.check()
+}
+
+/// A thousand VIPs of a service that fails and recovers, of the lowest addresses: theirs are the first
+/// UPDATEs.
+fn with_flapping(text: &str) -> String {
+    let vip = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        format!("\"198.18.{high}.{low}\"")
+    };
+    let vips: Vec<String> = (0..FLAPPING).map(vip).collect();
+    let service = format!(
+        "\n[pool.flapping]\naddresses = [\"198.18.0.0/16\"]\n\n[service.flapping]\n\
+         interface = \"none\"\nvips = [{}]\n\n[service.flapping.check.c]\n\
+         http = \"http://127.0.0.1:80/healthz-flapping\"\ninterval = \"100ms\"\n",
+        vips.join(", ")
+    );
+    text.replace("pools = [\"anycast\", ", "pools = [\"anycast\", \"flapping\", ") + &service
+}
+
+/// The VIPs of the flapping service.
+const FLAPPING: u16 = 1000;
+/// The other ones, those of the web service among them.
+const OTHERS: u16 = 12_001;
+
+/// What an UPDATE withdraws, and the host routes that it announces (IPv4).
+fn changes(body: &[u8]) -> (&[u8], impl Iterator<Item = &[u8]>) {
+    let counted = |at: usize| usize::from(u16::from_be_bytes([body[at], body[at + 1]]));
+    let withdrawn = counted(0);
+    let nlri = 4 + withdrawn + counted(2 + withdrawn);
+    (&body[2..2 + withdrawn], body[nlri..].chunks(5))
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_flap_that_is_over_before_a_full_socket_has_room_is_never_sent() -> Result<()> {
+    let stage = Stage::start_with(Dialer::Hostile, |_, text| {
+        Ok(with_flapping(&with_many(&text, OTHERS - 1)))
+    })?;
+    let flapping_is = |state: &str| {
+        stage.wait_status(&format!("the flapping service is {state}"), |status| {
+            let services = status["services"].as_array().map(Vec::as_slice).unwrap_or_default();
+            services.iter().any(|one| one["name"] == "flapping" && one["state"] == state)
+        })
+    };
+    let waits = |status: &Value| {
+        let announced = peer(status, HOSTILE)["prefixes-announced"].as_u64();
+        announced.is_some_and(|count| count < u64::from(OTHERS))
+    };
+    let nginx = &stage.fabric.host(1).nginx;
+    nginx.set_health("/healthz-flapping", true)?;
+    flapping_is("up")?;
+    let mut stuck = stop_reading(&stage)?;
+    stage.wait_status("the session is up", is_established)?;
+    stage.wait_stuck()?;
+    stage.wait_status("octets wait for the writer", waits)?;
+    for _ in 0..3 {
+        for (healthy, state) in [(false, "down"), (true, "up")] {
+            nginx.set_health("/healthz-flapping", healthy)?;
+            flapping_is(state)?;
+        }
+    }
+    ensure!(waits(&stage.daemon.status()?), "the socket had room");
+
+    let mut told = BTreeSet::new();
+    while told.len() < usize::from(FLAPPING + OTHERS) {
+        let body = stuck.wait_for(UPDATE)?;
+        let (withdrawn, announced) = changes(&body);
+        ensure!(withdrawn.is_empty(), "{withdrawn:?} is withdrawn");
+        for prefix in announced {
+            ensure!(told.insert(prefix.to_vec()), "{prefix:?} is announced twice");
+        }
+    }
+    stuck.finish()?;
     stage.check()
 }
 
