@@ -12,9 +12,6 @@ use ipnet::IpNet;
 use crate::host::Host;
 use crate::router::{Kind, Neighbour, Router, RouterConfig, bird_announcement, bird_family};
 
-/// What keeps a protocol of BIRD's from running.
-const DISABLED: &str = "disabled; ";
-
 /// BIRD on a host, with a session to every router and the VIPs on `lo`.
 #[derive(Debug)]
 pub struct BirdAnnouncer {
@@ -50,16 +47,10 @@ impl BirdAnnouncer {
             let name = format!("announce_{family}");
             let _ = writeln!(
                 config.extra,
-                "protocol static {name} {{\n    {DISABLED}{family};\n{routes}}}"
+                "protocol static {name} {{\n    disabled; {family};\n{routes}}}"
             );
         }
         Ok(Self { router: Router::start(&host.namespace, Kind::Bird, config)? })
-    }
-
-    /// Lets a table be announced from the next start on.
-    pub fn enable_table(&mut self) {
-        let extra = &mut self.router.config_mut().extra;
-        *extra = extra.replace(DISABLED, "");
     }
 
     /// Announces a VIP again, and tells when BIRD was told to.
