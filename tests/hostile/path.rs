@@ -21,22 +21,17 @@ fn start_impatient() -> Result<Stage> {
     })
 }
 
-/// The daemon has not heard of its end, and notices.
-fn wait_noticed(stage: &Stage, mark: usize) -> Result<()> {
-    stage.wait_named(mark, &["hold timer expired"])?;
-    stage.check_unharmed()
-}
-
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn a_session_whose_address_goes_ends_and_is_back_with_it() -> Result<()> {
-    let stage = start_impatient()?;
+    let stage = Stage::start()?;
     let host = stage.fabric.host(1);
     let (mark, end) = (stage.mark()?, host.end(1));
     let session = stage.connect_to(State::Established)?;
     let address = format!("{}/31 dev {}", end.ipv4, end.interface);
     host.namespace.ip(&format!("addr del {address}\n"))?;
-    wait_noticed(&stage, mark)?;
+    stage.wait_named(mark, &["our address", "is gone from this host"])?;
+    stage.check_unharmed()?;
     host.namespace.ip(&format!("addr add {address}\n"))?;
     drop(session);
     stage.check()
@@ -45,13 +40,14 @@ fn a_session_whose_address_goes_ends_and_is_back_with_it() -> Result<()> {
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn a_session_whose_interface_goes_down_ends_and_is_back_with_it() -> Result<()> {
-    let stage = start_impatient()?;
+    let stage = Stage::start()?;
     let end = stage.fabric.host(1).end(1);
     for _ in 0..2 {
         let mark = stage.mark()?;
         let session = stage.connect_to(State::Established)?;
         end.set_up(false)?;
-        wait_noticed(&stage, mark)?;
+        stage.wait_named(mark, &["interface", "is down"])?;
+        stage.check_unharmed()?;
         end.set_up(true)?;
         drop(session);
         stage.check()?;

@@ -51,7 +51,9 @@ fn judge(row: &Row) -> Result<(), String> {
     };
     let reachable: BTreeMap<IpNet, IpAddr> = update
         .reachable()
-        .flat_map(|(next_hop, prefixes)| prefixes.iter().map(move |prefix| (*prefix, next_hop.address)))
+        .flat_map(|(next_hop, prefixes)| {
+            prefixes.iter().map(move |prefix| (*prefix, next_hop.address))
+        })
         .collect();
     let four: IpNet = format!("100.100.0.{NUMBER}/32").parse().expect("a prefix");
     let six: IpNet = format!("2001:db8:76:{NUMBER:x}::/64").parse().expect("a prefix");
