@@ -168,7 +168,10 @@ impl AdjRibIn {
         }
         for (next_hop, prefixes) in update.reachable() {
             let Some(route) = Route::of(&update.attributes, next_hop, source) else { continue };
-            for prefix in prefixes.iter().filter(|prefix| self.accept.matches(**prefix)) {
+            // RFC 4760 §8: of a family that was not agreed nothing was asked for.
+            let agreed = |prefix: &&IpNet| source.families.contains(&Family::of(**prefix));
+            let accepted = prefixes.iter().filter(|prefix| self.accept.matches(**prefix));
+            for prefix in accepted.filter(agreed) {
                 self.stale.remove(prefix);
                 if self.routes.get(prefix) != Some(&route) {
                     self.routes.insert(*prefix, route.clone());

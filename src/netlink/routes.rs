@@ -66,7 +66,7 @@ pub struct Routes {
     present: BTreeMap<RouteKey, BTreeSet<NextHop>>,
     /// Until when what is found is kept; `None` once it need not be
     deferral: Option<Instant>,
-    /// Wanted at some time since the start: no leftovers
+    /// Wanted at some time since the start, and not gone since then: no leftovers
     seen: BTreeSet<RouteKey>,
     /// Requests under way
     under_way: BTreeSet<RouteKey>,
@@ -331,7 +331,9 @@ impl Routes {
         let present = self.present.get(&key);
         let Some(wanted) = self.wanted.get(&key) else {
             let is_leftover = self.deferral.is_some() && !self.seen.contains(&key);
-            if present.is_some() && !is_leftover {
+            if present.is_none() {
+                self.seen.remove(&key);
+            } else if !is_leftover {
                 self.request(key, RouteRequest::Remove(key));
             }
             return;

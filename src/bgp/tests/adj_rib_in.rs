@@ -122,6 +122,28 @@ mod filter {
     }
 
     #[test]
+    fn a_family_that_was_not_agreed_is_not_let_in() {
+        let mut rib = AdjRibIn::new(everything());
+        rib.start(Source { families: vec![Family::Ipv4Unicast], ..source() });
+        assert_eq!(has(&with(rib, &[announce(&["::/0", "0.0.0.0/0"])])), ["0.0.0.0/0"]);
+    }
+
+    /// RFC 2545 §3: on the link that we share with the router.
+    #[test]
+    fn a_link_local_next_hop_is_followed_between_link_local_addresses_only() {
+        let link_local = Some("fe80::1".parse().unwrap());
+        let mut update = announce(&["0.0.0.0/0"]);
+        update.attributes.link_local_next_hop = link_local;
+        for (is_link_local, next_hop) in [(false, "10.0.0.1"), (true, "fe80::1")] {
+            let mut rib = AdjRibIn::new(everything());
+            rib.start(Source { link_local: is_link_local, ..source() });
+            let rib = with(rib, std::slice::from_ref(&update));
+            let route = rib.route(net("0.0.0.0/0")).expect("a route");
+            assert_eq!(route.next_hop.to_string(), next_hop);
+        }
+    }
+
+    #[test]
     fn a_filter_that_lets_in_less_removes_and_one_that_lets_in_more_asks() {
         let mut rib = rib(some(), &["0.0.0.0/0", "10.1.0.0/16", "::/0"]);
         let narrow = accept(vec![within("0.0.0.0/0", 0, 0)]);
