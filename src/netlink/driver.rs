@@ -24,17 +24,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::kernel::{
-    address, any_route_message, event, link, mark, neighbour, route, route_message,
+    address_of, any_route_message, event, link_of, mark, neighbour_of, route_message, route_of,
 };
-use super::{Address, Event, Link, Neighbour, PROTOCOL, Request, Route, RouteEvent, RouteRequest};
+use super::{Event, PROTOCOL, Request, RouteEvent, RouteRequest};
 use crate::sys;
 
 /// Room for the events of thousands of addresses that change together.
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// Everything is read again this often, whatever we may have missed.
 const RESYNC: Duration = Duration::from_secs(60);
-/// Things may change while they are read; so often in a row they do only on a host in trouble.
-const ATTEMPTS: usize = 16;
+/// Things may change while they are read. What so many attempts in a row have found is good enough for a
+/// while.
+const ATTEMPTS: usize = 8;
 /// Requests that are answered together.
 const BATCH: usize = 64;
 /// The kernel answers at once, unless its answer finds no room in our socket.
@@ -101,15 +102,11 @@ async fn serve(
         // Each of these can be dropped half-way without losing anything.
         tokio::select! {
             () = sleep_until(dump_at) => {
-                if neighbours {
-                    let all = Event::Neighbours(dump_neighbours(&handle).await?);
-                    if events.send(all).await.is_err() { break }
+                let (all, certain) = read_everything(&handle, neighbours).await?;
+                for event in all {
+                    if events.send(event).await.is_err() { return Ok(End::OwnerGone) }
                 }
-                let (links, addresses) = dump(&handle).await?;
-                if events.send(Event::Dump(links, addresses)).await.is_err() { break }
-                let routes = dump_routes(&handle).await?;
-                if events.send(Event::Route(RouteEvent::Dump(routes))).await.is_err() { break }
-                dump_at = Instant::now() + RESYNC;
+                dump_at = Instant::now() + if certain { RESYNC } else { RETRY };
                 *told = None;
             }
             change = changes.next() => {
@@ -162,64 +159,21 @@ async fn report(change: Change, events: &mpsc::Sender<Event>, dump_at: &mut Inst
     }
 }
 
-/// All answers to a question. Where something changed meanwhile the kernel may have left out things
-/// that did not, and says so: it is asked again.
-async fn read_all(
-    handle: &Handle,
-    question: RouteNetlinkMessage,
-) -> Result<Vec<RouteNetlinkMessage>, String> {
-    for _ in 0..ATTEMPTS {
-        let mut message = NetlinkMessage::from(question.clone());
-        message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-        let mut handle = handle.clone();
-        let mut answers = handle.request(message).map_err(|error| error.to_string())?;
-        let (mut all, mut whole) = (Vec::new(), true);
-        while let Some(answer) = answers.next().await {
-            whole &= answer.header.flags & NLM_F_DUMP_INTR == 0;
-            match answer.payload {
-                NetlinkPayload::InnerMessage(message) => all.push(message),
-                NetlinkPayload::Error(error) => {
-                    return Err(rtnetlink::Error::NetlinkError(error).to_string());
-                }
-                _ => {}
-            }
-        }
-        if whole {
-            return Ok(all);
-        }
+/// Links, addresses, our routes, and the neighbours where they are wanted; and whether that is certain.
+async fn read_everything(handle: &Handle, neighbours: bool) -> Result<(Vec<Event>, bool), String> {
+    let mut all = Vec::new();
+    let mut certain = true;
+    if neighbours {
+        let mut question = NeighbourMessage::default();
+        question.header.family = AddressFamily::Inet6;
+        let question = RouteNetlinkMessage::GetNeighbour(question);
+        all.push(Event::Neighbours(read_all(handle, question, neighbour_of, &mut certain).await?));
     }
-    Err("what is on this host changes faster than it can be read".into())
-}
-
-async fn dump(handle: &Handle) -> Result<(Vec<Link>, Vec<Address>), String> {
     let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
-    let links = read_all(handle, links).await?.into_iter().filter_map(|message| match message {
-        RouteNetlinkMessage::NewLink(message) => link(&message),
-        _ => None,
-    });
+    let links = read_all(handle, links, link_of, &mut certain).await?;
     let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-    let addresses =
-        read_all(handle, addresses).await?.into_iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewAddress(message) => address(&message),
-            _ => None,
-        });
-    Ok((links.collect(), addresses.collect()))
-}
-
-async fn dump_neighbours(handle: &Handle) -> Result<Vec<Neighbour>, String> {
-    let mut question = NeighbourMessage::default();
-    question.header.family = AddressFamily::Inet6;
-    let all = read_all(handle, RouteNetlinkMessage::GetNeighbour(question)).await?;
-    Ok(all
-        .into_iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewNeighbour(message) => neighbour(&message),
-            _ => None,
-        })
-        .collect())
-}
-
-async fn dump_routes(handle: &Handle) -> Result<Vec<Route>, String> {
+    let addresses = read_all(handle, addresses, address_of, &mut certain).await?;
+    all.push(Event::Dump(links, addresses));
     let mut routes = Vec::new();
     for mut ours in [
         RouteMessageBuilder::<Ipv4Addr>::new().build(),
@@ -229,13 +183,46 @@ async fn dump_routes(handle: &Handle) -> Result<Vec<Route>, String> {
         ours.header.table = RouteHeader::RT_TABLE_UNSPEC;
         ours.header.kind = RouteType::Unspec;
         ours.header.protocol = RouteProtocol::Other(PROTOCOL);
-        let messages = read_all(handle, RouteNetlinkMessage::GetRoute(ours)).await?;
-        routes.extend(messages.iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewRoute(message) => route(message),
-            _ => None,
-        }));
+        let question = RouteNetlinkMessage::GetRoute(ours);
+        routes.extend(read_all(handle, question, route_of, &mut certain).await?);
     }
-    Ok(routes)
+    all.push(Event::Route(RouteEvent::Dump(routes)));
+    Ok((all, certain))
+}
+
+/// All answers to a question that are `of` interest. Where something changed meanwhile the kernel may
+/// have left out things that did not, and says so: it is asked again. If that goes on, it is not
+/// `certain`, and everything that any answer had: what has gone since is reported as a change.
+async fn read_all<T>(
+    handle: &Handle,
+    question: RouteNetlinkMessage,
+    of: impl Fn(&RouteNetlinkMessage) -> Option<T>,
+    certain: &mut bool,
+) -> Result<Vec<T>, String> {
+    let mut found = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let mut message = NetlinkMessage::from(question.clone());
+        message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        let mut handle = handle.clone();
+        let mut answers = handle.request(message).map_err(|error| error.to_string())?;
+        let (mut all, mut whole) = (Vec::new(), true);
+        while let Some(answer) = answers.next().await {
+            whole &= answer.header.flags & NLM_F_DUMP_INTR == 0;
+            match answer.payload {
+                NetlinkPayload::InnerMessage(message) => all.extend(of(&message)),
+                NetlinkPayload::Error(error) => {
+                    return Err(rtnetlink::Error::NetlinkError(error).to_string());
+                }
+                _ => {}
+            }
+        }
+        if whole {
+            return Ok(all);
+        }
+        found.extend(all);
+    }
+    *certain = false;
+    Ok(found)
 }
 
 /// What came of some requests.

@@ -97,7 +97,35 @@ pub(super) fn event(message: RouteNetlinkMessage) -> Option<Event> {
     }
 }
 
-pub(super) fn link(message: &LinkMessage) -> Option<Link> {
+pub(super) fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
+    match message {
+        RouteNetlinkMessage::NewLink(message) => link(message),
+        _ => None,
+    }
+}
+
+pub(super) fn address_of(message: &RouteNetlinkMessage) -> Option<Address> {
+    match message {
+        RouteNetlinkMessage::NewAddress(message) => address(message),
+        _ => None,
+    }
+}
+
+pub(super) fn neighbour_of(message: &RouteNetlinkMessage) -> Option<Neighbour> {
+    match message {
+        RouteNetlinkMessage::NewNeighbour(message) => neighbour(message),
+        _ => None,
+    }
+}
+
+pub(super) fn route_of(message: &RouteNetlinkMessage) -> Option<Route> {
+    match message {
+        RouteNetlinkMessage::NewRoute(message) => route(message),
+        _ => None,
+    }
+}
+
+fn link(message: &LinkMessage) -> Option<Link> {
     let mut attributes = message.attributes.iter();
     let name = attributes.find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => Some(name.clone()),
@@ -109,7 +137,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
 }
 
 /// `None` for one that is not link-local.
-pub(super) fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     let address = message.attributes.iter().find_map(|attribute| match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(*ip),
         _ => None,
@@ -128,7 +156,7 @@ pub(super) fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     address.is_unicast_link_local().then_some(neighbour)
 }
 
-pub(super) fn address(message: &AddressMessage) -> Option<Address> {
+fn address(message: &AddressMessage) -> Option<Address> {
     let (mut local, mut remote, mut ours, mut flags) = (None, None, false, AddressFlags::empty());
     for attribute in &message.attributes {
         match attribute {
@@ -153,7 +181,7 @@ pub(super) fn address(message: &AddressMessage) -> Option<Address> {
 }
 
 /// `None` for routes of others.
-pub(super) fn route(message: &RouteMessage) -> Option<Route> {
+fn route(message: &RouteMessage) -> Option<Route> {
     let header = &message.header;
     if header.protocol != RouteProtocol::Other(PROTOCOL) || header.tos != 0 {
         return None;
