@@ -248,21 +248,26 @@ fn check_role(ours: Option<Role>, theirs: &BTreeSet<u8>) -> Result<(), OpenError
         Some(role) => format!("\"{role}\""),
         None => format!("role {number}"),
     };
-    let received = theirs.iter().map(name).collect::<Vec<_>>().join(" and ");
+    let received = a_few(theirs.iter().map(name)).join(" and ");
     Err(OpenError::RoleMismatch { ours, expected, received })
 }
 
-/// Families by their numbers; hundreds fit into an OPEN, and a few into a line of the log.
+/// Families by their numbers.
 fn name_families(families: &[(u16, u8)]) -> String {
-    const NAMED: usize = 8;
-    let first = families.iter().take(NAMED);
-    let mut names: Vec<_> = first.map(|(afi, safi)| format!("AFI {afi} SAFI {safi}")).collect();
-    if let Some(more) = families.len().checked_sub(NAMED).filter(|more| *more != 0) {
-        names.push(format!("{more} more"));
-    }
+    let names = families.iter().map(|(afi, safi)| format!("AFI {afi} SAFI {safi}"));
+    let mut names = a_few(names);
     if names.is_empty() {
         // RFC 4760 §8: what a peer that names none can do
         names.push("IPv4 unicast".into());
     }
     names.join(", ")
+}
+
+/// Hundreds of names fit into an OPEN, and a few into a line of the log.
+fn a_few(mut names: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let mut few: Vec<String> = names.by_ref().take(8).collect();
+    if names.len() != 0 {
+        few.push(format!("{} more", names.len()));
+    }
+    few
 }

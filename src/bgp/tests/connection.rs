@@ -619,6 +619,9 @@ fn the_roles_of_both_must_go_together_where_both_have_one() {
              role 9"
         )
     );
+    let many: Vec<u8> = (5..80).flat_map(|number| [9, 1, number]).collect();
+    let (text, _) = negotiated(with(Role::Customer), &open_with(64500, &many)).unwrap_err();
+    assert!(text.ends_with("role 11 and role 12 and 67 more"), "{text}");
 }
 
 #[test]
