@@ -66,6 +66,11 @@ impl Case {
         Self { name, rfc, octets, answer: Answer::Stays, words }
     }
 
+    /// What the hostile router sends.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
     fn run(&self, stage: &Stage, state: State) -> Result<()> {
         let mark = stage.mark()?;
         let mut connection = stage.connect_to(state)?;

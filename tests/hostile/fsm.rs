@@ -15,7 +15,7 @@ use super::message::{
 use super::stage::{Dialer, Stage};
 
 /// A message that is right, at the wrong time.
-fn unexpected(state: State) -> Vec<Case> {
+pub(crate) fn unexpected(state: State) -> Vec<Case> {
     let rfc = "RFC 6608 §4: the subcode is the state, the data the type";
     let messages = [
         ("OPEN", OPEN, Open::clean().encode()),

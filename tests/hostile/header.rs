@@ -35,12 +35,12 @@ fn broken_notification(name: &'static str, octets: Vec<u8>) -> Case {
 }
 
 /// RFC 8654 §4: a longer message may come when the OPENs have said so, and not before.
-fn too_early(state: State) -> Option<Case> {
+pub(crate) fn too_early(state: State) -> Option<Case> {
     let is_early = state != State::Established;
     is_early.then(|| length("an UPDATE of 4097 before there is a session", 4097, UPDATE))
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
         marker("a marker that begins with 0", 0, 0),
         marker("a marker with one bit missing at its end", 15, 0xfe),

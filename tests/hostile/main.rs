@@ -19,6 +19,7 @@
 //! | `flood` | too much of everything |
 //! | `transport` | silence, closed windows, passwords, refusals, and a router that never learns |
 //! | `path` | addresses and interfaces that go, routers without memory, forged segments |
+//! | `corpus` | all of these messages and the fuzzer's, fed to what the fuzzer runs; without a daemon |
 //! | `bfd` | Control packets that are wrong or not the router's (RFC 5880 §6.8.6, RFC 5881 §5) |
 //!
 //! Together they are the ways that we know of in which a peer, or whoever reaches the port, has
@@ -37,6 +38,7 @@
 mod bfd;
 mod case;
 mod connection;
+mod corpus;
 mod flood;
 mod fsm;
 mod header;

@@ -38,6 +38,12 @@ fn cases() -> Vec<(LastWords, &'static str)> {
     ]
 }
 
+/// The same as messages.
+pub(crate) fn messages() -> Vec<Vec<u8>> {
+    let messages = cases().into_iter();
+    messages.map(|((code, subcode, data), _)| notification(code, subcode, &data)).collect()
+}
+
 /// No character that a terminal takes for an order, or that changes the order of others.
 fn ensure_harmless(what: &str, text: &str) -> Result<()> {
     let harmful = |c: &char| {

@@ -114,6 +114,10 @@ fn odd() -> Vec<Case> {
     ]
 }
 
+pub(crate) fn cases() -> Vec<Case> {
+    wrong().into_iter().chain(odd()).collect()
+}
+
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn what_is_wrong_with_an_update_is_named() -> Result<()> {

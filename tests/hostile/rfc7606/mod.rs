@@ -70,6 +70,11 @@ pub(super) struct Row {
     data: Vec<u8>,
 }
 
+/// What all of them send, and from whom.
+pub(super) fn messages() -> impl Iterator<Item = (Sender, Vec<u8>)> {
+    rows::all().into_iter().map(|row| (row.sender, row.numbered(7)))
+}
+
 /// Stands for the number of the row in its prefixes.
 const NUMBER: [u8; 2] = [0x76, 0x06];
 /// 100.100.0.0/16 with the number behind it

@@ -1,0 +1,4 @@
+//! See `message` in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| vipcast_fuzz::message(data));
