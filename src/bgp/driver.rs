@@ -227,7 +227,7 @@ async fn listen(port: u16, place: Listening, peers: Vec<Transport>, events: mpsc
                 }
                 tokio::select! {
                     () = accept(&listener, &events) => return,
-                    () = lost_device(&listener.listener, place.device.is_some()) => {}
+                    () = lost_device(&listener.listener, place.device.as_deref()) => {}
                 }
                 told = None;
                 continue;
@@ -263,12 +263,10 @@ async fn accept(listener: &Listener, events: &mpsc::Sender<Event>) {
 }
 
 /// Waits until the device is gone that a listener is bound to, if it is bound to one.
-async fn lost_device(listener: &TcpListener, is_bound: bool) {
-    while is_bound && !socket::has_lost_device(listener) {
+async fn lost_device(listener: &TcpListener, device: Option<&str>) {
+    let Some(device) = device else { return std::future::pending().await };
+    while !socket::has_lost_device(listener, device) {
         sleep(LOOK_AGAIN).await;
-    }
-    if !is_bound {
-        std::future::pending().await
     }
 }
 

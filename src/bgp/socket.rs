@@ -59,7 +59,7 @@ async fn prepare(
 ) -> Result<(Socket, Option<Key>), ConnectError> {
     let explain = |error: io::Error| transport.explain(to, &error);
     let socket = new_socket(to).map_err(explain)?;
-    bind_device(&socket, transport.vrf.as_deref())?;
+    bind_device(&socket, "vrf", transport.vrf.as_deref())?;
     let key = match &transport.password {
         Some(password) => Some(sign(&socket, to.into(), password).await?),
         None => None,
@@ -132,7 +132,8 @@ pub(super) async fn listen(
         ConnectError { kind, text }
     };
     let socket = new_socket(any).map_err(failed)?;
-    bind_device(&socket, device.as_deref())?;
+    let is_vrf = peers.iter().any(|peer| peer.vrf.is_some());
+    bind_device(&socket, if is_vrf { "vrf" } else { "interface" }, device.as_deref())?;
     socket.set_reuse_address(true).map_err(failed)?;
     if any.is_ipv6() {
         socket.set_only_v6(true).map_err(failed)?;
@@ -175,7 +176,7 @@ fn places(remote: &Remote) -> IpNet {
 #[must_use]
 pub fn local_address_towards(peer: &Transport) -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    bind_device(&socket2::SockRef::from(&socket), peer.vrf.as_deref()).ok()?;
+    bind_device(&socket2::SockRef::from(&socket), "vrf", peer.vrf.as_deref()).ok()?;
     socket.connect((peer.remote.address()?, peer.port)).ok()?;
     match socket.local_addr().ok()?.ip() {
         IpAddr::V4(address) => Some(address),
@@ -183,23 +184,24 @@ pub fn local_address_towards(peer: &Transport) -> Option<Ipv4Addr> {
     }
 }
 
-/// Sends and receives through this VRF or interface alone.
-fn bind_device(socket: &Socket, device: Option<&str>) -> Result<(), ConnectError> {
+/// Sends and receives through this VRF or interface (`kind`) alone.
+fn bind_device(socket: &Socket, kind: &str, device: Option<&str>) -> Result<(), ConnectError> {
     let Some(device) = device else { return Ok(()) };
     socket.bind_device(Some(device.as_bytes())).map_err(|error| {
         let text = if error.raw_os_error() == Some(libc::ENODEV) {
-            format!("interface {device} does not exist on this host")
+            format!("{kind} {device} does not exist on this host")
         } else {
-            format!("cannot use interface {device}: {}", sys::describe(&error))
+            format!("cannot use {kind} {device}: {}", sys::describe(&error))
         };
         ConnectError { kind: error.kind(), text }
     })
 }
 
-/// Whether the device that a socket is bound to is gone. One that comes back under the same name
-/// is another.
-pub(super) fn has_lost_device(listener: &TcpListener) -> bool {
-    socket2::SockRef::from(listener).device().is_err()
+/// Whether the device that a socket is bound to is gone, or has another name now. One that comes
+/// back under the same name is another.
+pub(super) fn has_lost_device(listener: &TcpListener, name: &str) -> bool {
+    let device = socket2::SockRef::from(listener).device();
+    !device.is_ok_and(|device| device.as_deref() == Some(name.as_bytes()))
 }
 
 fn new_socket(family: IpAddr) -> io::Result<Socket> {

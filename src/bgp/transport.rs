@@ -69,6 +69,15 @@ impl fmt::Display for Remote {
     }
 }
 
+/// Why it is not known where a peer is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NoPath {
+    /// The kernel has not been asked yet
+    Unread,
+    /// For this reason, in words
+    Because(String),
+}
+
 /// How to reach a peer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Transport {

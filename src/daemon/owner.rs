@@ -1,7 +1,7 @@
 //! The owner's loop: wait for a fact, hand it to the [`Speaker`], carry out what it wishes.
 #![expect(clippy::disallowed_methods, reason = "driver: clock, timers and tasks")]
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -57,7 +57,7 @@ pub(super) struct Owner {
     links: Links,
     connections: Connections,
     from_peers: mpsc::Receiver<TcpEvent>,
-    advertise: mpsc::UnboundedSender<BTreeSet<u32>>,
+    advertise: mpsc::UnboundedSender<BTreeMap<u32, String>>,
     from_advertising: mpsc::UnboundedReceiver<Option<String>>,
     netlink: mpsc::UnboundedSender<netlink::Request>,
     from_netlink: mpsc::Receiver<netlink::Event>,

@@ -1,15 +1,25 @@
-//! Router advertisements (RFC 4861 §4.2) to the peers that are known by their interface. FRR finds the
-//! other end of an unnumbered session by these alone, and neither connects nor answers before.
+//! Router discovery (RFC 4861 §4.1, §4.2) for the peers that are known by their interface. FRR finds the
+//! other end of an unnumbered session by router advertisements alone, and neither connects nor answers
+//! before it has had one.
 //!
-//! They say that we are there and route nothing: the lifetime is zero, so nobody sends us packets for
-//! others. What routers advertise is read by the kernel, see [`Neighbours`](crate::netlink::Neighbours).
+//! Ours say that we are there and route nothing: the lifetime is zero, so nobody sends us packets for
+//! others. A few solicitations go with the first of them, since the kernel of a host that forwards
+//! packets does not ask. What routers advertise is read by the kernel, see
+//! [`Neighbours`](crate::netlink::Neighbours).
 //!
-//! [`driver`] sends them; how often is all there is to decide. Router solicitations are not answered:
-//! nobody configures itself by us.
+//! [`driver`] sends them; how often is all there is to decide. Solicitations of others are not
+//! answered: nobody configures itself by us.
 pub mod driver;
 
-/// The type in the first octet of the message.
+const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
+
+/// A router solicitation: type, code 0, checksum, four reserved octets. The kernel fills in the
+/// checksum.
+#[must_use]
+pub fn solicitation() -> [u8; 8] {
+    [ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]
+}
 
 /// A router advertisement; the kernel fills in the checksum.
 ///
@@ -22,7 +32,5 @@ const ROUTER_ADVERTISEMENT: u8 = 134;
 /// ```
 #[must_use]
 pub fn advertisement() -> [u8; 16] {
-    let mut octets = [0; 16];
-    octets[0] = ROUTER_ADVERTISEMENT;
-    octets
+    [ROUTER_ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }

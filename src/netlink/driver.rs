@@ -213,6 +213,9 @@ async fn read_all<T>(
                 NetlinkPayload::Error(error) => {
                     return Err(rtnetlink::Error::NetlinkError(error).to_string());
                 }
+                NetlinkPayload::Done(end) if end.code < 0 => {
+                    return Err(Errno::from_raw(-end.code).desc().to_lowercase());
+                }
                 _ => {}
             }
         }

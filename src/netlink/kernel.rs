@@ -82,7 +82,9 @@ pub(super) fn mark(message: &mut AddressMessage) {
 pub(super) fn event(message: RouteNetlinkMessage) -> Option<Event> {
     match message {
         RouteNetlinkMessage::NewLink(message) => link(&message).map(Event::Link),
-        RouteNetlinkMessage::DelLink(message) => Some(Event::LinkGone(message.header.index)),
+        RouteNetlinkMessage::DelLink(message) => {
+            is_whole(&message).then_some(Event::LinkGone(message.header.index))
+        }
         RouteNetlinkMessage::NewAddress(message) => address(&message).map(Event::Address),
         RouteNetlinkMessage::DelAddress(message) => address(&message).map(Event::AddressGone),
         RouteNetlinkMessage::NewNeighbour(message) => neighbour(&message).map(Event::Neighbour),
@@ -125,7 +127,16 @@ pub(super) fn route_of(message: &RouteNetlinkMessage) -> Option<Route> {
     }
 }
 
+/// Whether a message is about the link itself. One of a family is about the link's part in that: with
+/// AF_BRIDGE, for one, that it has left its bridge.
+fn is_whole(message: &LinkMessage) -> bool {
+    message.header.interface_family == AddressFamily::Unspec
+}
+
 fn link(message: &LinkMessage) -> Option<Link> {
+    if !is_whole(message) {
+        return None;
+    }
     let mut attributes = message.attributes.iter();
     let name = attributes.find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => Some(name.clone()),

@@ -15,17 +15,32 @@ pub enum NoRouter {
     )]
     NoneSeen(String),
     /// More than one may be meant
-    #[error("several routers are on {0}: {first} and {second}; `address` says which is meant", first = .1[0], second = .1[1])]
+    #[error(
+        "several routers are on {0}: {first} and {second} (hosts with vipcast or FRR count as such); \
+         `address` says which is meant",
+        first = .1[0],
+        second = .1[1]
+    )]
     Several(String, [Ipv6Addr; 2]),
 }
 
 /// The mirror of the kernel's neighbour tables.
 #[derive(Debug, Default)]
 pub struct Neighbours {
+    /// The kernel has said who is there
+    known: bool,
     present: BTreeMap<(u32, Ipv6Addr), Neighbour>,
-    /// The router that was found on each interface: it stays the one until another takes its place
-    found: BTreeMap<u32, Ipv6Addr>,
+    /// Who was found on each interface: it stays the one until another takes its place
+    found: BTreeMap<u32, Found>,
     changed: bool,
+}
+
+/// Who was held to be the router on a link.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    address: Ipv6Addr,
+    /// It said that it is one
+    router: bool,
 }
 
 impl Neighbours {
@@ -33,6 +48,7 @@ impl Neighbours {
     pub fn handle_event(&mut self, event: &Event) {
         match event {
             Event::Neighbours(all) => {
+                self.known = true;
                 self.present = all.iter().map(|one| ((one.index, one.address), *one)).collect();
             }
             Event::Neighbour(one) => drop(self.present.insert((one.index, one.address), *one)),
@@ -53,37 +69,47 @@ impl Neighbours {
         self.changed = true;
     }
 
+    /// Whether the kernel has said who is there.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
     /// Whether [`Self::router`] may have another answer.
     pub fn poll_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
-    /// The router on an interface: whoever says to be one; where nobody does, whoever is there at
-    /// all. One that falls silent stays the one until there is another.
+    /// The router on an interface: whoever says to be one; where nobody does, and nobody did before,
+    /// whoever is there at all. One that falls silent stays the one until there is another.
     ///
     /// # Errors
     ///
     /// When there is none, or several.
     pub fn router(&mut self, index: u32, interface: &str) -> Result<Ipv6Addr, NoRouter> {
-        let here =
-            self.present.range((index, Ipv6Addr::UNSPECIFIED)..=(index, Ipv6Addr::from(u128::MAX)));
-        let there: Vec<&Neighbour> =
-            here.map(|(_, neighbour)| neighbour).filter(|neighbour| neighbour.there).collect();
-        let routers: Vec<Ipv6Addr> =
-            there.iter().filter(|one| one.router).map(|one| one.address).collect();
-        let candidates = match routers[..] {
-            [] => there.iter().map(|one| one.address).collect(),
-            _ => routers,
-        };
         let before = self.found.get(&index).copied();
-        let router = match candidates[..] {
-            [] => before.ok_or_else(|| NoRouter::NoneSeen(interface.into()))?,
-            [one] => one,
-            [first, second, ..] => before
-                .filter(|before| candidates.contains(before))
-                .ok_or_else(|| NoRouter::Several(interface.into(), [first, second]))?,
+        let on_link = (index, Ipv6Addr::UNSPECIFIED)..=(index, Ipv6Addr::from(u128::MAX));
+        let there = self.present.range(on_link).map(|(_, one)| one).filter(|one| one.there);
+        let (routers, others): (Vec<&Neighbour>, Vec<_>) = there.partition(|one| one.router);
+        let candidates = match before {
+            _ if !routers.is_empty() => routers,
+            Some(Found { router: true, .. }) => Vec::new(),
+            Some(_) | None => others,
         };
-        self.found.insert(index, router);
-        Ok(router)
+        let (address, router) = match candidates[..] {
+            [] => before
+                .map(|before| (before.address, before.router))
+                .ok_or_else(|| NoRouter::NoneSeen(interface.into()))?,
+            [one] => (one.address, one.router),
+            [first, second, ..] => candidates
+                .iter()
+                .find(|one| before.is_some_and(|before| before.address == one.address))
+                .map(|one| (one.address, one.router))
+                .ok_or_else(|| {
+                    NoRouter::Several(interface.into(), [first.address, second.address])
+                })?,
+        };
+        self.found.insert(index, Found { address, router });
+        Ok(address)
     }
 }

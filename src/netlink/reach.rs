@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Address, Addresses, Link, NextHop};
+use super::{Address, Addresses, NextHop};
 use crate::route::{Ends, ScopedAddress};
 
 /// Why packets cannot be given to a next hop.
@@ -76,39 +76,53 @@ impl Addresses {
         holders.any(|one| !one.tentative)
     }
 
-    /// The interface that an address means something on.
+    /// Whether the kernel cannot be asked.
     #[must_use]
-    pub fn link_of(&self, address: ScopedAddress) -> Option<&Link> {
-        self.links.get(&address.zone)
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_some()
     }
 
-    /// An address of ours as it is on the host.
+    /// An address of ours as it is on the host; it may be there more than once.
+    fn holders(&self, local: ScopedAddress) -> impl Iterator<Item = &Address> {
+        self.present.values().filter(move |address| {
+            address.prefix.addr() == local.ip && (local.zone == 0 || address.index == local.zone)
+        })
+    }
+
+    /// The first of those.
     #[must_use]
     pub fn holder(&self, local: ScopedAddress) -> Option<&Address> {
-        let is = |address: &&Address| {
-            address.prefix.addr() == local.ip && (local.zone == 0 || address.index == local.zone)
-        };
-        self.present.values().find(is)
+        self.holders(local).next()
     }
 
-    /// Why no packet reaches an address of ours, if that is so. `direct`: those that matter come
-    /// over the link of the address.
+    /// Why nothing reaches our end of a session from the other, if that is so.
     #[must_use]
-    pub fn cut_off(&self, local: ScopedAddress, direct: bool) -> Option<String> {
+    pub fn cut_off(&self, ends: Ends) -> Option<String> {
         if !self.known {
             return None;
         }
-        let Some(address) = self.holder(local) else {
-            return Some(format!("our address {} is gone from this host", local.ip));
+        let Ends { local, remote } = ends;
+        let trouble = |index, direct: bool| {
+            let link = self.links.get(&index)?;
+            if !link.up {
+                Some(format!("interface {} is down", link.name))
+            } else if direct && !link.carrier {
+                Some(format!("interface {} has no carrier", link.name))
+            } else {
+                None
+            }
         };
-        let link = self.links.get(&address.index)?;
-        if !link.up {
-            Some(format!("interface {} is down", link.name))
-        } else if direct && !link.carrier {
-            Some(format!("interface {} has no carrier", link.name))
-        } else {
-            None
+        // With a link that is down its IPv6 addresses go too.
+        if let Some(text) = trouble(local.zone, true) {
+            return Some(text);
         }
+        let mut why = None;
+        for holder in self.holders(local) {
+            // A peer further away may come by another link.
+            let direct = remote.zone != 0 || holder.prefix.contains(&remote.ip);
+            why = Some(trouble(holder.index, direct)?);
+        }
+        why.or_else(|| Some(format!("our address {} is gone from this host", local.ip)))
     }
 
     /// The way to a next hop, which was named by the peer of a session.
@@ -128,9 +142,6 @@ impl Addresses {
         if matches!(next_hop, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
             return Err(Unreachable::Mapped(next_hop));
         }
-        if self.present.values().any(|address| address.prefix.addr() == next_hop) {
-            return Err(Unreachable::Ours(next_hop));
-        }
         let is_link_local = matches!(next_hop, IpAddr::V6(ip) if ip.is_unicast_link_local());
         let towards_peer = || self.holder(ends.local);
         let index = if is_link_local {
@@ -140,6 +151,13 @@ impl Addresses {
             let of_peer = || towards_peer().filter(|_| next_hop == ends.remote.ip);
             self.connected_to(next_hop, ends.local).or_else(of_peer).map(|address| address.index)
         };
+        // Another link may have the same link-local address.
+        let is_ours = |address: &Address| {
+            address.prefix.addr() == next_hop && (!is_link_local || Some(address.index) == index)
+        };
+        if self.present.values().any(is_ours) {
+            return Err(Unreachable::Ours(next_hop));
+        }
         let link = index.and_then(|index| self.links.get(&index));
         let link = link.ok_or(Unreachable::NotOnLink(next_hop))?;
         if !link.up {

@@ -80,7 +80,7 @@ pub struct Speaker {
     /// Why passive peers of a family cannot connect
     cannot_listen: BTreeMap<Listening, String>,
     /// The interfaces on which we say that we are there
-    advertised: BTreeSet<u32>,
+    advertised: BTreeMap<u32, String>,
     /// Why we do not
     cannot_advertise: Option<String>,
     /// When to look again for outcomes that are too old to go by
@@ -162,7 +162,7 @@ impl Speaker {
             peers: BTreeMap::new(),
             received: Received::new(now),
             cannot_listen: BTreeMap::new(),
-            advertised: BTreeSet::new(),
+            advertised: BTreeMap::new(),
             cannot_advertise: None,
             expire_at: now + EXPIRE,
             deferral: Some(now + DEFERRAL_TIME),
@@ -209,8 +209,12 @@ impl Speaker {
                 }
                 self.received.handle_netlink(&event, now);
                 self.neighbours.handle_event(&event);
-                self.look_at_host(&event, now);
+                let start = self.look_at_host(&event);
                 self.addresses.handle_event(event, now);
+                if let Some(start) = start {
+                    self.start = Some(start);
+                    self.settle_router_id(self.config.bgp.router_id, now);
+                }
             }
             Input::RouterId(found) => self.handle_router_id(&found, now),
             Input::Reset(peer, text) => {

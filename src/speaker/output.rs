@@ -1,6 +1,6 @@
 //! Everything the daemon can ask a driver to do. Octets for peers are not among it: they are pulled
 //! when there is room, see [`Speaker::poll_transmit`](super::Speaker::poll_transmit).
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::notice::Notice;
@@ -33,8 +33,8 @@ pub enum Output {
     Check(check::driver::Command),
     /// For the host's addresses
     Netlink(netlink::Request),
-    /// Send router advertisements on the interfaces with these numbers, and on no others
-    Advertise(BTreeSet<u32>),
+    /// Send router advertisements on the interfaces with these numbers and names, and on no others
+    Advertise(BTreeMap<u32, String>),
     /// For the log
     Notice(Notice),
     /// All is withdrawn and closed: the process may end

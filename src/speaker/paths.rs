@@ -1,13 +1,13 @@
 //! What the host's links, addresses and neighbours mean for its peers: where a peer is that is known
 //! by its interface, and whether anything still reaches our end of a session.
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::peers::BfdLook;
 use super::{Output, Speaker};
 use crate::bfd::driver::Command as BfdCommand;
 use crate::bfd::sessions::Config as BfdConfig;
-use crate::bgp::transport::{Remote, Transport};
+use crate::bgp::transport::{NoPath, Remote, Transport};
 use crate::config::Peer as Config;
 use crate::netlink::{Addresses, Neighbours, Request};
 use crate::route::{PeerName, ScopedAddress};
@@ -17,16 +17,23 @@ pub(super) fn path(
     transport: &Transport,
     addresses: &Addresses,
     neighbours: &mut Neighbours,
-) -> Result<ScopedAddress, String> {
+) -> Result<ScopedAddress, NoPath> {
     let (interface, known) = match &transport.remote {
         Remote::Address(address) => return Ok((*address).into()),
         Remote::LinkLocal(address, interface) => (interface, Some(*address)),
         Remote::Router(interface) => (interface, None),
     };
-    let zone = addresses.usable_link(interface)?;
+    if !addresses.is_known() && !addresses.is_broken() {
+        return Err(NoPath::Unread);
+    }
+    let zone = addresses.usable_link(interface).map_err(NoPath::Because)?;
     let address = match known {
         Some(address) => address,
-        None => neighbours.router(zone, interface).map_err(|error| error.to_string())?,
+        None if !neighbours.is_known() => return Err(NoPath::Unread),
+        None => {
+            let router = neighbours.router(zone, interface);
+            router.map_err(|error| NoPath::Because(error.to_string()))?
+        }
     };
     Ok(ScopedAddress { ip: address.into(), zone })
 }
@@ -34,14 +41,6 @@ pub(super) fn path(
 /// Whether a peer is known by its interface alone.
 pub(super) fn is_unnumbered(config: &Config) -> bool {
     matches!(config.bgp.transport.remote, Remote::Router(_))
-}
-
-/// Whether what a peer sends comes over the link of our address, by all that is configured.
-fn is_on_link(config: &Config) -> bool {
-    let transport = &config.bgp.transport;
-    transport.remote.interface().is_some()
-        || transport.ttl == 1
-        || transport.minimum_ttl == Some(255)
 }
 
 impl Speaker {
@@ -67,8 +66,9 @@ impl Speaker {
     fn advertise(&mut self) {
         let remotes = self.config.peers.values().map(|config| &config.bgp.transport.remote);
         let links = remotes.filter_map(Remote::interface);
-        let usable = links.filter_map(|link| self.addresses.usable_link(link).ok());
-        let usable: BTreeSet<u32> = usable.collect();
+        let usable =
+            links.filter_map(|link| Some((self.addresses.usable_link(link).ok()?, link.into())));
+        let usable: BTreeMap<u32, String> = usable.collect();
         if self.advertised != usable {
             self.advertised.clone_from(&usable);
             self.outputs.push_back(Output::Advertise(usable));
@@ -77,20 +77,16 @@ impl Speaker {
 
     /// Whether anything still reaches our end of a peer's connections.
     pub(super) fn update_cut_off(&mut self, name: &PeerName, now: Instant) {
-        let Some(config) = self.config.peers.get(name) else { return };
-        let Some(entry) = self.peers.get_mut(name) else { return };
-        let on_link = is_on_link(config);
-        entry.peer.update_cut_off(|local| self.addresses.cut_off(local, on_link), now);
+        if let Some(entry) = self.peers.get_mut(name) {
+            entry.peer.update_cut_off(|ends| self.addresses.cut_off(ends), now);
+        }
     }
 
-    /// Whose address this is.
+    /// Whose address this is. On a link it is that of the router which was found there, and of nobody
+    /// else who is on it.
     pub(super) fn peer_at(&self, remote: ScopedAddress) -> Option<PeerName> {
-        let interface = self.addresses.link_of(remote).map(|link| link.name.as_str());
-        let is = |config: &Config| {
-            let expected = &config.bgp.transport.remote;
-            expected.is_at(remote.ip) && expected.interface() == interface
-        };
-        let (name, _) = self.config.peers.iter().find(|(_, config)| is(config))?;
+        let mut peers = self.peers.iter();
+        let (name, _) = peers.find(|(_, entry)| entry.peer.path() == Ok(remote))?;
         Some(name.clone())
     }
 
@@ -106,7 +102,8 @@ impl Speaker {
     pub(super) fn set_bfd(&mut self, name: &PeerName, now: Instant) {
         let Some(config) = self.config.peers.get(name) else { return };
         let Some(entry) = self.peers.get_mut(name) else { return };
-        let (Some(bfd), Ok(remote)) = (config.bfd, entry.peer.address()) else { return };
+        let remote = entry.peer.address().ok().or(entry.bfd.remote);
+        let (Some(bfd), Some(remote)) = (config.bfd, remote) else { return };
         if entry.bfd.remote.is_some_and(|before| before != remote) {
             entry.bfd = BfdLook::new(now);
         }
@@ -124,8 +121,10 @@ impl Speaker {
 
     /// Where another router has taken the place of the one before, BFD is with that from now on.
     pub(super) fn follow_with_bfd(&mut self, now: Instant) {
-        let moved = self.peers.iter().filter(|(_, entry)| {
-            entry.peer.address().is_ok_and(|address| entry.bfd.remote != Some(address))
+        let moved = self.peers.iter().filter(|(name, entry)| {
+            let has_moved = |address| entry.bfd.remote != Some(address);
+            entry.peer.address().is_ok_and(has_moved)
+                && self.config.peers.get(*name).is_some_and(|config| config.bfd.is_some())
         });
         for name in moved.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.set_bfd(&name, now);

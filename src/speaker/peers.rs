@@ -191,7 +191,9 @@ impl Speaker {
         }
         let bfd = ongoing.unwrap_or_else(|| BfdLook::new(now));
         let (decision_to_wire, session_downs) = (Histogram::default(), BTreeMap::new());
-        let entry = PeerEntry { peer, bfd, has_source: false, decision_to_wire, session_downs };
+        let source = config.bgp.transport.source_address;
+        let has_source = source.is_some_and(|source| self.addresses.is_usable(source));
+        let entry = PeerEntry { peer, bfd, has_source, decision_to_wire, session_downs };
         self.peers.insert(name.clone(), entry);
         self.set_bfd(name, now);
         self.begin_receiving(name);
@@ -208,21 +210,18 @@ impl Speaker {
 
     /// The first news of the host. VIPs that are on it were left by a process before this one, and
     /// packets for them are still served (RFC 4724 §4.1: the F bit).
-    pub(super) fn look_at_host(&mut self, event: &netlink::Event, now: Instant) {
+    pub(super) fn look_at_host(&self, event: &netlink::Event) -> Option<Start> {
         let present = if let netlink::Event::Dump(_, present) = event {
             present.as_slice()
         } else if matches!(event, netlink::Event::Broken(_)) {
             &[]
         } else {
-            return;
+            return None;
         };
-        if self.start.is_none() {
-            let vips = present.iter().map(|address| address.prefix.addr());
-            let vips = vips.filter(|address| self.owners.contains_key(address));
-            let preserved = vips.map(Family::of_address).collect();
-            self.start = Some(Start { restarted: true, preserved });
-            self.settle_router_id(self.config.bgp.router_id, now);
-        }
+        let vips = present.iter().map(|address| address.prefix.addr());
+        let vips = vips.filter(|address| self.owners.contains_key(address));
+        let preserved = vips.map(Family::of_address).collect();
+        self.start.is_none().then_some(Start { restarted: true, preserved })
     }
 
     /// Starts all peers with the configured router ID, or asks for one.

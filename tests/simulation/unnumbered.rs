@@ -1,6 +1,8 @@
 //! Peers that are known by their interface, and what becomes of sessions when links, addresses and
 //! routers come and go.
+use vipcast::route::{Ends, ScopedAddress};
 use vipcast::speaker::Input;
+use vipcast::speaker::notice::Level;
 use vipcast::speaker::status::PeerStatus;
 
 use crate::world::{ETH0, Mood, World, on_eth0};
@@ -53,6 +55,8 @@ fn a_router_that_was_seen_before_the_daemon_came_is_known_at_once() {
     let mut world = world.boot();
     world.run(secs(3));
     assert_eq!(world.routes("tor1"), WEB);
+    let warnings = world.log.iter().filter(|notice| notice.level == Level::Warn);
+    assert_eq!(warnings.count(), 0, "{}", world.log_text());
 }
 
 #[test]
@@ -73,7 +77,8 @@ fn of_several_routers_none_is_picked_until_one_is_left_and_that_one_stays() {
     world.meet("fe80::2", true, true);
     let mut world = world.boot();
     world.run(secs(10));
-    let text = "several routers are on eth0: fe80::1 and fe80::2; `address` says which is meant";
+    let text = "several routers are on eth0: fe80::1 and fe80::2 (hosts with vipcast or FRR count as \
+                such); `address` says which is meant";
     assert_eq!((reason(&world).as_str(), world.router("tor1").attempts), (text, 0));
     world.meet("fe80::2", true, false);
     assert_eq!(world.routes("tor1"), WEB);
@@ -245,4 +250,35 @@ fn the_daemon_says_that_it_is_there_on_links_where_that_is_of_use() {
     assert_eq!(world.status().advertise_error, None);
     world.reload(BASE);
     assert_eq!(world.advertised, [].into());
+}
+
+/// Anybody can connect from a link-local address of his own.
+#[test]
+fn whoever_else_is_on_the_link_is_not_answered() {
+    let text = base().replace("remote-asn", "passive = true\nremote-asn");
+    let mut world = World::new(&text).boot();
+    let local = on_eth0("fe80::21");
+    let from = |address: &str| Ends { local, remote: on_eth0(address) };
+    assert_eq!(world.speaker.handle_accepted(from("fe80::1"), world.now), None, "nobody is known");
+    world.meet("fe80::1", true, true);
+    assert_eq!(world.speaker.handle_accepted(from("fe80::9"), world.now), None);
+    let elsewhere = Ends { local, remote: ScopedAddress { zone: 9, ..on_eth0("fe80::1") } };
+    assert_eq!(world.speaker.handle_accepted(elsewhere, world.now), None);
+    assert!(world.speaker.handle_accepted(from("fe80::1"), world.now).is_some());
+}
+
+#[test]
+fn bfd_timers_that_change_while_the_link_is_down_hold_when_it_is_up() {
+    let mut world = World::new(&base()).boot();
+    world.meet("fe80::1", true, true);
+    world.run(secs(10));
+    world.set_interface(ETH0, false);
+    world.set_link("tor1", false);
+    world.run(secs(10));
+    world.reload(&base().replace("[bfd.tor]", "[bfd.tor]\ntransmit-interval = \"100ms\""));
+    world.set_link("tor1", true);
+    world.set_interface(ETH0, true);
+    world.run(secs(10));
+    assert!(tor1(&world).bfd.is_some_and(|bfd| bfd.up));
+    assert_eq!(world.bfd_transmit_interval("tor1"), millis(100));
 }

@@ -341,6 +341,13 @@ impl World {
         self.settle();
     }
 
+    /// How often the daemon would send BFD packets to a router at the most.
+    pub(crate) fn bfd_transmit_interval(&self, peer: &str) -> Duration {
+        let mut all = self.bfd.configs().filter_map(|(number, _)| self.bfd.config(number));
+        let (_, config) = all.find(|(name, _)| **name == peer.into()).expect("a BFD session");
+        config.session.desired_min_tx
+    }
+
     /// Somebody pulls the cable of an interface, or plugs it in.
     pub(crate) fn set_carrier(&mut self, index: u32, carrier: bool) {
         let link = self.links.get_mut(&index).expect("a link");
@@ -557,7 +564,7 @@ impl World {
                     self.feed(Input::Tcp(peer, serial, news));
                 }
             }
-            Output::Advertise(interfaces) => self.advertised = interfaces,
+            Output::Advertise(links) => self.advertised = links.into_keys().collect(),
             Output::SetUserTimeout(..) | Output::Listen(..) => {}
         }
     }

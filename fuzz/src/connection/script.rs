@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vipcast::bgp::down::{ConnectError, DownReason};
 use vipcast::bgp::peer::BfdVerdict;
+use vipcast::bgp::transport::NoPath;
 use vipcast::route::{
     Asn, Attributes, Community, Ends, ExtendedCommunity, Family, LargeCommunity, NextHops, Weight,
 };
@@ -171,7 +172,8 @@ impl Stage {
 
     pub(super) fn find(&mut self, is_found: bool) {
         self.is_found = is_found;
-        let path = if is_found { Ok(REMOTE) } else { Err("no router is known".into()) };
+        let path =
+            if is_found { Ok(REMOTE) } else { Err(NoPath::Because("no router is known".into())) };
         self.peer.set_path(path, self.now);
     }
 

@@ -5,6 +5,7 @@ use super::Peer;
 use crate::bgp::adj_rib_out::AdjRibOut;
 use crate::bgp::connection::{self, Session};
 use crate::bgp::history::History;
+use crate::bgp::transport::NoPath;
 use crate::route::{Ends, ScopedAddress};
 
 /// The states of RFC 4271 §8.2.2.
@@ -52,13 +53,22 @@ impl Peer {
     /// # Errors
     ///
     /// Why it is not known.
-    pub fn address(&self) -> Result<ScopedAddress, &str> {
+    pub fn address(&self) -> Result<ScopedAddress, &NoPath> {
         let mut connected =
             self.connections.established().into_iter().chain(self.connections.iter());
         match connected.next() {
             Some(slot) => Ok(slot.ends.remote),
-            None => self.path.as_ref().copied().map_err(String::as_str),
+            None => self.path(),
         }
+    }
+
+    /// Where it would be connected to.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not known.
+    pub fn path(&self) -> Result<ScopedAddress, &NoPath> {
+        self.path.as_ref().copied()
     }
 
     /// What became of its sessions and attempts.

@@ -18,7 +18,7 @@ use super::history::History;
 use super::pair::{Pair, Role, Serial, Slot};
 use super::retry::Retry;
 use super::send_hold::{Expired, SendHold};
-use super::transport::Transport;
+use super::transport::{NoPath, Transport};
 use super::wire::{Notification, Update};
 use crate::route::{Ends, Family, NextHops, ScopedAddress};
 pub use looks::State;
@@ -58,7 +58,7 @@ pub struct Peer {
     running: bool,
     next_serial: u32,
     /// Where to connect to, or why that is not known
-    path: Result<ScopedAddress, String>,
+    path: Result<ScopedAddress, NoPath>,
     dialing: Option<(Serial, ScopedAddress)>,
     connections: Pair,
     retry: Retry,
@@ -74,7 +74,7 @@ impl Peer {
     #[must_use]
     pub fn new(
         config: Config,
-        path: Result<ScopedAddress, String>,
+        path: Result<ScopedAddress, NoPath>,
         seed: u64,
         now: Instant,
     ) -> Self {
@@ -110,7 +110,7 @@ impl Peer {
 
     /// Where to connect to from now on, or why that is not known: nothing is tried then. Connections
     /// that there are go on.
-    pub fn set_path(&mut self, path: Result<ScopedAddress, String>, now: Instant) {
+    pub fn set_path(&mut self, path: Result<ScopedAddress, NoPath>, now: Instant) {
         if self.path == path {
             return;
         }
@@ -152,9 +152,10 @@ impl Peer {
     pub fn handle_accepted(&mut self, ends: Ends, hops: NextHops, now: Instant) -> Serial {
         let serial = self.new_serial();
         let established = self.connections.established();
-        let session = established.and_then(|slot| slot.connection.session());
+        let tells = |slot: &Slot| slot.connection.session().is_some_and(Session::tells_of_restarts);
         // RFC 4724 §4.2: from a peer that tells of its restarts this is one, and TCP has not told us.
-        let restarts = session.is_some_and(Session::tells_of_restarts);
+        let restarts =
+            established.is_some_and(|slot| slot.ends.remote == ends.remote && tells(slot));
         let is_wanted = established.is_none() || restarts;
         if !self.running || !is_wanted || !self.retry.admit(now) {
             let rejected = Notification::cease(5); // Connection Rejected (RFC 4486 §4)
@@ -277,11 +278,11 @@ impl Peer {
         }
     }
 
-    /// The host's addresses or links changed; `why` knows why nothing reaches an address of ours, if
-    /// that is so. If it stays so, what is connected to it is given up.
-    pub fn update_cut_off(&mut self, why: impl Fn(ScopedAddress) -> Option<String>, now: Instant) {
+    /// The host's addresses or links changed; `why` knows why nothing reaches our end from the other, if
+    /// that is so. If it stays so, the connection is given up.
+    pub fn update_cut_off(&mut self, why: impl Fn(Ends) -> Option<String>, now: Instant) {
         for slot in self.connections.iter_mut() {
-            slot.cut_off.update(why(slot.ends.local), now);
+            slot.cut_off.update(why(slot.ends), now);
         }
     }
 
@@ -496,7 +497,8 @@ impl Peer {
                 self.retry.attempt(now);
             }
             // The next attempt comes when it is known.
-            Err(text) => self.note_failure(DownReason::NoPath(text), now),
+            Err(NoPath::Unread) => {}
+            Err(NoPath::Because(text)) => self.note_failure(DownReason::NoPath(text), now),
         }
     }
 

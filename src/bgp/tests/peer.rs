@@ -17,8 +17,9 @@ use crate::bgp::cut_off::CUT_OFF_TIME;
 use crate::bgp::down::DownReason;
 use crate::bgp::history::Counters;
 use crate::bgp::peer::{Action, BfdVerdict, Config, Event, State};
+use crate::bgp::transport::NoPath;
 use crate::bgp::wire::{Capabilities, Notification, Refresh, Update};
-use crate::route::{Attributes, Family, NextHops, ScopedAddress};
+use crate::route::{Attributes, Ends, Family, NextHops, ScopedAddress};
 
 const COLLISION: u8 = 7;
 const REJECTED: u8 = 5;
@@ -1324,8 +1325,8 @@ mod path {
         ScopedAddress { ip: "fe80::1".parse().unwrap(), zone: 2 }
     }
 
-    fn unknown() -> Result<ScopedAddress, String> {
-        Err("no router has been seen".into())
+    fn unknown() -> Result<ScopedAddress, NoPath> {
+        Err(NoPath::Because("no router has been seen".into()))
     }
 
     fn no_path() -> Event {
@@ -1347,6 +1348,37 @@ mod path {
             matches!(actions[..], [Action::Connect(_, to)] if to == elsewhere()),
             "{actions:?}"
         );
+    }
+
+    #[test]
+    fn before_anything_is_known_there_is_nothing_to_complain_about() {
+        let mut scene = Scene::new(config());
+        scene.peer.set_path(Err(NoPath::Unread), scene.now);
+        scene.peer.start(Opening::new(router_id(1)), scene.now);
+        scene.pass(secs(60));
+        assert_eq!((scene.actions(), scene.events()), (vec![], vec![]));
+        scene.peer.set_path(Ok(remote()), scene.now);
+        scene.attempt();
+    }
+
+    /// RFC 4724 §4.2 is about the peer, not about whoever else is on its link.
+    #[test]
+    fn a_session_with_a_peer_that_tells_of_restarts_is_not_ended_by_somebody_else() {
+        let mut config = config();
+        config.session.restart = Some(Restart { time: secs(120), long_lived: secs(0) });
+        let (mut scene, serial) = Scene::connected(config);
+        let all = [&capabilities(REMOTE.0)[..], &[64, 6, 0, 120, 0, 1, 1, 0x80]].concat();
+        let asn = u16::try_from(REMOTE.0).unwrap();
+        let told = [open_fields(4, asn, 90, [10, 0, 0, 2]), parameters(&all)].concat();
+        scene.hear(serial, &[message(OPEN, &told), keepalive()].concat());
+        scene.say();
+        assert_eq!(scene.peer.state(), State::Established);
+        scene.actions();
+        let stranger = Ends { remote: elsewhere(), ..ends() };
+        let other = scene.peer.handle_accepted(stranger, next_hops(1), scene.now);
+        assert_eq!(scene.actions(), [closed(other, Notification::cease(5))]);
+        let again = scene.accept();
+        assert_eq!(scene.actions(), [dropped(serial)], "{again:?} is the peer's own");
     }
 
     #[test]
@@ -1384,7 +1416,7 @@ mod path {
         scene.peer.set_path(unknown(), scene.now);
         assert_eq!((scene.actions(), scene.peer.address()), (vec![], Ok(remote())));
         scene.peer.handle_closed(serial, None, scene.now);
-        assert_eq!(scene.peer.address(), Err("no router has been seen"));
+        assert_eq!(scene.peer.address().err().cloned(), unknown().err());
     }
 
     #[test]

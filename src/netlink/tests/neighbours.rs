@@ -23,8 +23,9 @@ fn silent(neighbour: Neighbour) -> Neighbour {
 
 fn know(all: &[Neighbour]) -> Neighbours {
     let mut neighbours = Neighbours::default();
+    assert!(!neighbours.is_known());
     neighbours.handle_event(&Event::Neighbours(all.to_vec()));
-    assert!(neighbours.poll_changed());
+    assert!(neighbours.poll_changed() && neighbours.is_known());
     neighbours
 }
 
@@ -53,24 +54,36 @@ fn it_is_who_says_so_else_who_is_alone() {
 }
 
 #[test]
-fn one_that_was_found_stays_until_another_one_is_all_there_is() {
+fn a_router_that_was_found_stays_until_another_one_is_all_there_is() {
     let mut neighbours = know(&[router(1)]);
     assert_eq!(found(&mut neighbours), Ok(ip(1)));
-    for event in [
-        Event::Neighbour(router(2)),
-        Event::Neighbour(host(3)),
-        Event::NeighbourGone(router(2)),
-        Event::Neighbour(silent(router(1))),
+    for (event, expected) in [
+        (Event::Neighbour(router(2)), ip(1)),
+        (Event::Neighbour(host(3)), ip(1)),
+        (Event::NeighbourGone(router(2)), ip(1)),
+        // Who does not say to be a router is none because the router is away for a moment.
+        (Event::Neighbour(silent(router(1))), ip(1)),
+        (Event::Neighbour(host(1)), ip(1)),
+        (Event::Neighbour(silent(router(1))), ip(1)),
+        (Event::Neighbour(router(4)), ip(4)),
     ] {
         neighbours.handle_event(&event);
-        let alone = matches!(event, Event::Neighbour(Neighbour { there: false, .. }));
-        let expected = if alone { ip(3) } else { ip(1) };
         assert_eq!(found(&mut neighbours), Ok(expected), "{event:?}");
     }
     neighbours.handle_event(&Event::Neighbours(Vec::new()));
-    assert_eq!(found(&mut neighbours), Ok(ip(3)), "it may only have been silent for too long");
+    assert_eq!(found(&mut neighbours), Ok(ip(4)), "it may only have been silent for too long");
     neighbours.handle_event(&Event::LinkGone(ETH0));
     assert_eq!(found(&mut neighbours), Err(NoRouter::NoneSeen("eth0".into())));
+}
+
+#[test]
+fn one_that_was_alone_stays_until_another_one_is() {
+    let mut neighbours = know(&[host(1)]);
+    assert_eq!(found(&mut neighbours), Ok(ip(1)));
+    neighbours.handle_event(&Event::Neighbour(host(2)));
+    assert_eq!(found(&mut neighbours), Ok(ip(1)));
+    neighbours.handle_event(&Event::Neighbour(silent(host(1))));
+    assert_eq!(found(&mut neighbours), Ok(ip(2)));
 }
 
 #[test]

@@ -362,29 +362,40 @@ mod reach {
         for index in [2, 3] {
             host.handle_event(Event::Address(foreign(index, "fe80::21/64")), start());
         }
+        // As docker0 has it.
+        host.handle_event(Event::Address(foreign(1, "fe80::1/64")), start());
         let zoned = |address, zone| ScopedAddress { ip: ip(address), zone };
+        let ends = |zone| Ends { local: zoned("fe80::21", zone), remote: zoned("fe80::1", zone) };
         for zone in [2, 3] {
-            let ends = Ends { local: zoned("fe80::21", zone), remote: zoned("fe80::1", zone) };
-            assert_eq!(host.reach(ip("fe80::1"), ends), on("fe80::1", zone));
-            assert_eq!(host.cut_off(ends.local, true), None);
+            assert_eq!(host.reach(ip("fe80::1"), ends(zone)), on("fe80::1", zone));
+            let ours = Err(Unreachable::Ours(ip("fe80::21")));
+            assert_eq!(host.reach(ip("fe80::21"), ends(zone)), ours);
+            assert_eq!(host.cut_off(ends(zone)), None);
         }
         host.handle_event(Event::AddressGone(foreign(3, "fe80::21/64")), start());
         let gone = Some("our address fe80::21 is gone from this host".to_owned());
-        assert_eq!(host.cut_off(zoned("fe80::21", 3), true), gone);
-        assert_eq!(host.cut_off(zoned("fe80::21", 2), true), None);
+        assert_eq!(host.cut_off(ends(3)), gone);
+        assert_eq!(host.cut_off(ends(2)), None);
+        // With the link go its addresses; what is wrong is the link.
+        host.handle_event(Event::Link(Link { up: false, ..link(3, "eth1") }), start());
+        assert_eq!(host.cut_off(ends(3)), Some("interface eth1 is down".into()));
     }
 
     #[test]
     fn our_end_is_cut_off_by_its_link_and_by_a_carrier_only_where_that_is_the_way() {
         let mut host = host();
-        let local = ScopedAddress::from(ip(LOCAL));
-        assert_eq!(Addresses::default().cut_off(local, true), None, "nothing is known");
-        assert_eq!(host.cut_off(local, true), None);
+        let far = ends("192.0.2.77");
+        assert_eq!(Addresses::default().cut_off(ends(PEER)), None, "nothing is known");
+        assert_eq!(host.cut_off(ends(PEER)), None);
         host.handle_event(Event::Link(Link { carrier: false, ..link(2, "eth0") }), start());
-        assert_eq!(host.cut_off(local, true), Some("interface eth0 has no carrier".into()));
-        assert_eq!(host.cut_off(local, false), None);
+        assert_eq!(host.cut_off(ends(PEER)), Some("interface eth0 has no carrier".into()));
+        assert_eq!(host.cut_off(far), None);
         host.handle_event(Event::Link(Link { up: false, ..link(2, "eth0") }), start());
-        assert_eq!(host.cut_off(local, false), Some("interface eth0 is down".into()));
+        assert_eq!(host.cut_off(far), Some("interface eth0 is down".into()));
+        // The same address on another link, as with two unnumbered uplinks for IPv4.
+        host.handle_event(Event::Address(foreign(3, &format!("{LOCAL}/32"))), start());
+        assert_eq!(host.cut_off(far), None);
+        assert_eq!(host.cut_off(ends(PEER)), None);
     }
 
     #[test]
