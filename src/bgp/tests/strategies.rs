@@ -40,15 +40,13 @@ pub(super) fn prefix(family: Family) -> impl Strategy<Value = IpNet> {
 /// What can be a next hop; an IPv6 one perhaps with a link-local one behind it.
 pub(super) fn next_hop(family: Family) -> impl Strategy<Value = NextHop> {
     let link_local = option::of(any::<u64>());
-    (1..0xe000_0000_u32, 1..u128::MAX, link_local).prop_map(move |(four, six, link_local)| {
-        match family {
-            Family::Ipv4Unicast => IpAddr::V4(Ipv4Addr::from(four)).into(),
-            Family::Ipv6Unicast => NextHop {
-                address: IpAddr::V6(Ipv6Addr::from(six)),
-                link_local: link_local
-                    .map(|id| Ipv6Addr::from((0xfe80_u128 << 112) | u128::from(id))),
-            },
-        }
+    let four = (1..0xe000_0000_u32).prop_filter("a loopback address", |four| four >> 24 != 127);
+    (four, 1..u128::MAX, link_local).prop_map(move |(four, six, link_local)| match family {
+        Family::Ipv4Unicast => IpAddr::V4(Ipv4Addr::from(four)).into(),
+        Family::Ipv6Unicast => NextHop {
+            address: IpAddr::V6(Ipv6Addr::from(six)),
+            link_local: link_local.map(|id| Ipv6Addr::from((0xfe80_u128 << 112) | u128::from(id))),
+        },
     })
 }
 
