@@ -1,6 +1,7 @@
 //! Any body of an UPDATE: what RFC 7606 makes of it holds together, does not depend on what cannot
 //! matter, and what is announced can be announced again.
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use vipcast::bgp::wire::{
@@ -98,6 +99,12 @@ fn check_again(update: &Update, agreed: Encoding) {
 fn announce_again(read_as: &PathAttributes, next_hop: NextHop, prefixes: &[IpNet], to: Encoding) {
     let Some(family) = prefixes.first().copied().map(Family::of) else { return };
     assert!(family == Family::Ipv4Unicast || next_hop.address.is_ipv6(), "{next_hop:?}");
+    // What MP_REACH_NLRI may say (RFC 7606 §7.11 judges its length alone), and NEXT_HOP may not.
+    if let IpAddr::V4(ip) = next_hop.address
+        && (ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast())
+    {
+        return;
+    }
     let segments = read_as.as_path.iter().flat_map(|path| &path.0);
     let as_path: Vec<Asn> = segments
         .flat_map(|segment| match segment {

@@ -6,9 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use super::connection::State;
-use super::message::{Open, capabilities, keepalive, message};
+use super::message::{
+    OPTIONAL, Open, PREFIX, attribute, capabilities, keepalive, mandatory, message, update,
+};
 use super::rfc7606::{self, Sender};
-use super::{fsm, header, notification, open, update};
+use super::{fsm, header, notification, open};
 
 #[path = "../../fuzz/src/lib.rs"]
 #[expect(
@@ -100,6 +102,25 @@ fn extremes() -> Vec<Vec<u8>> {
     (1..=5).flat_map(of_kind).collect()
 }
 
+/// A prefix in MP_REACH_NLRI of either family, with next hops of all lengths, right and odd, alone and
+/// beside one in NLRI (RFC 4760 §3, RFC 2545 §3, RFC 8950 §4).
+fn reachable() -> Vec<Vec<u8>> {
+    let [global, local, none] = [[0x20, 1, 0xd, 0xb8], [0xfe, 0x80, 0, 0], [0; 4]]
+        .map(|first| [&first[..], &[0; 11], &[u8::from(first != [0; 4])]].concat());
+    let mut next_hops = vec![vec![10, 0, 0, 1], vec![0; 4], vec![127, 0, 0, 1], vec![224, 0, 0, 5]];
+    next_hops.extend([&global, &local, &none].map(Clone::clone));
+    next_hops.extend([&global, &local, &none].map(|first| [&first[..], &local].concat()));
+    let of = |afi, next_hop: &[u8], nlri| {
+        let length = u8::try_from(next_hop.len()).expect("it is short");
+        let value = [&[0, afi, 1, length], next_hop, &[0, 8, 10]].concat();
+        update(&[], &[mandatory(), attribute(OPTIONAL, 14, &value)].concat(), nlri)
+    };
+    let each = next_hops.iter().flat_map(|next_hop| {
+        [1, 2].into_iter().flat_map(move |afi| [of(afi, next_hop, &[]), of(afi, next_hop, PREFIX)])
+    });
+    each.collect()
+}
+
 /// The messages of a file: a name, then lines of octets that are indented.
 fn messages(file: &str) -> Vec<Vec<u8>> {
     let mut messages: Vec<Vec<u8>> = Vec::new();
@@ -134,10 +155,13 @@ fn inputs() -> Inputs {
     for case in open::cases() {
         add_message(&mut inputs, State::OpenSent, case.octets());
     }
+    for octets in reachable() {
+        add_message(&mut inputs, State::Established, &octets);
+    }
     // More than one of which is a contradiction (RFC 9234 §4.2)
     let roles: Vec<u8> = (0..80).flat_map(|number| [9, 1, number]).collect();
     add_message(&mut inputs, State::OpenSent, &Open::with(&capabilities(&roles)));
-    for case in update::cases() {
+    for case in super::update::cases() {
         add_message(&mut inputs, State::Established, case.octets());
     }
     for (sender, message) in rfc7606::messages() {
