@@ -57,16 +57,19 @@ impl Addresses {
         }
         let ours = self.present.values().filter(|address| address.index == link.index);
         let mut ours = ours.filter(|address| match address.prefix.addr() {
-            IpAddr::V6(ip) => ip.is_unicast_link_local() && !address.tentative,
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
             IpAddr::V4(_) => false,
         });
-        match ours.next() {
-            Some(_) => Ok(link.index),
-            None => Err(format!(
-                "interface {name} has no link-local address of ours that can be used (IPv6 may be \
-                 disabled there)"
-            )),
+        let first = ours.next().ok_or_else(|| {
+            format!("interface {name} has no link-local address (IPv6 may be disabled there)")
+        })?;
+        if first.tentative && ours.all(|address| address.tentative) {
+            return Err(format!(
+                "the link-local address of interface {name} is being checked for duplicates, or is \
+                 one (RFC 4862)"
+            ));
         }
+        Ok(link.index)
     }
 
     /// Whether an address is on this host, and can be used.

@@ -411,7 +411,10 @@ fn peer_status(
             up: entry.bfd.up,
             since: clock.date(entry.bfd.since),
             reason: entry.bfd.reason.clone(),
-            error: entry.bfd.trouble.clone(),
+            error: entry.bfd.trouble.clone().or_else(|| {
+                let is_unknown = entry.bfd.remote.is_none();
+                is_unknown.then(|| "it begins when it is known where the router is".into())
+            }),
         }),
         sessions: counters.established,
         session_downs: entry.session_downs.iter().map(|(k, n)| ((*k).into(), *n)).collect(),

@@ -37,6 +37,8 @@ fn a_router_gets_everything_as_soon_as_it_is_seen_on_its_link() {
     let status = tor1(&world);
     assert_eq!((status.state.as_str(), status.address), ("Idle", None));
     assert_eq!(status.interface.as_deref(), Some("eth0"));
+    let bfd = status.bfd.expect("BFD");
+    assert_eq!(bfd.error.as_deref(), Some("it begins when it is known where the router is"));
     // It is said once.
     let lines = world.log_text().matches("no router has been seen").count();
     assert_eq!(lines, 1, "{}", world.log_text());

@@ -406,10 +406,12 @@ mod reach {
         let mut host = host();
         assert_eq!(host.usable_link("eth9").expect_err("none"), "interface eth9 does not exist");
         assert_eq!(host.usable_link("eth2").expect_err("down"), "interface eth2 is down");
-        assert!(why(&host).starts_with("interface eth1 has no link-local address of ours"));
+        let text = "interface eth1 has no link-local address (IPv6 may be disabled there)";
+        assert_eq!(why(&host), text);
         let address = foreign(3, "fe80::21/64");
         host.handle_event(Event::Address(Address { tentative: true, ..address }), start());
-        assert!(why(&host).starts_with("interface eth1 has no link-local address of ours"));
+        let text = "the link-local address of interface eth1 is being checked for duplicates";
+        assert!(why(&host).starts_with(text));
         host.handle_event(Event::Address(address), start());
         assert_eq!(host.usable_link("eth1"), Ok(3));
         host.handle_event(Event::Link(Link { carrier: false, ..link(3, "eth1") }), start());
