@@ -90,26 +90,26 @@ impl Neighbours {
         let before = self.found.get(&index).copied();
         let on_link = (index, Ipv6Addr::UNSPECIFIED)..=(index, Ipv6Addr::from(u128::MAX));
         let there = self.present.range(on_link).map(|(_, one)| one).filter(|one| one.there);
-        let (routers, others): (Vec<&Neighbour>, Vec<_>) = there.partition(|one| one.router);
+        let there = there.map(|one| Found { address: one.address, router: one.router });
+        let (routers, others): (Vec<Found>, Vec<Found>) = there.partition(|one| one.router);
         let candidates = match before {
             _ if !routers.is_empty() => routers,
             Some(Found { router: true, .. }) => Vec::new(),
             Some(_) | None => others,
         };
-        let (address, router) = match candidates[..] {
-            [] => before
-                .map(|before| (before.address, before.router))
-                .ok_or_else(|| NoRouter::NoneSeen(interface.into()))?,
-            [one] => (one.address, one.router),
-            [first, second, ..] => candidates
-                .iter()
-                .find(|one| before.is_some_and(|before| before.address == one.address))
-                .map(|one| (one.address, one.router))
-                .ok_or_else(|| {
-                    NoRouter::Several(interface.into(), [first.address, second.address])
-                })?,
+        let is_before = |one: &Found| before.is_some_and(|before| before.address == one.address);
+        let several = |one: Found, other: Found| {
+            NoRouter::Several(interface.into(), [one.address, other.address])
         };
-        self.found.insert(index, Found { address, router });
-        Ok(address)
+        let found = match candidates[..] {
+            [] => before.ok_or_else(|| NoRouter::NoneSeen(interface.into()))?,
+            [one] => one,
+            [one, other, ..] => {
+                let same = candidates.into_iter().find(is_before);
+                same.ok_or_else(|| several(one, other))?
+            }
+        };
+        self.found.insert(index, found);
+        Ok(found.address)
     }
 }

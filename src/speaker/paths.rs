@@ -54,10 +54,10 @@ impl Speaker {
             entry.peer.set_path(path, now);
             let source = config.bgp.transport.source_address;
             let has_source = source.is_some_and(|source| self.addresses.is_usable(source));
-            if has_source && !std::mem::replace(&mut entry.has_source, has_source) {
+            let had_source = std::mem::replace(&mut entry.has_source, has_source);
+            if has_source && !had_source {
                 entry.peer.hurry(now);
             }
-            entry.has_source = has_source;
         }
         self.advertise();
     }
