@@ -37,6 +37,7 @@ pub mod ndp;
 pub mod netlink;
 pub mod rib;
 pub mod route;
+pub mod secret;
 pub mod service;
 pub mod speaker;
 mod sys;

@@ -12,6 +12,7 @@ use vipcast::config;
 const SECTIONS: &[(&str, &str)] = &[
     ("bgp", "[bgp]"),
     ("peer.NAME", "[peer.NAME]"),
+    ("peer.NAME.tcp-ao", "[peer.NAME.tcp-ao]"),
     ("bfd.NAME", "[bfd.NAME]"),
     ("pool.NAME", "[pool.NAME]"),
     ("advertisement.NAME", "[advertisement.NAME]"),

@@ -79,9 +79,9 @@ pub enum DownReason {
     /// The configuration of the peer changed in a way that needs a new session
     #[error("configuration changed")]
     ConfigurationChanged,
-    /// The password that signs its segments is another one now
-    #[error("configuration changed: another TCP MD5 password")]
-    PasswordChanged,
+    /// What signs its segments is something else now
+    #[error("configuration changed: another TCP MD5 password or TCP-AO key")]
+    KeysChanged,
     /// The peer is no longer configured
     #[error("no longer configured")]
     Deconfigured,
@@ -119,7 +119,7 @@ impl DownReason {
             Self::Shutdown(_) => "shutdown",
             Self::AdministrativeReset(_) => "administrative-reset",
             Self::Restarting => "restarting",
-            Self::ConfigurationChanged | Self::PasswordChanged => "configuration-changed",
+            Self::ConfigurationChanged | Self::KeysChanged => "configuration-changed",
             Self::Deconfigured => "deconfigured",
             Self::CollisionLost => "collision-lost",
         }
@@ -141,7 +141,7 @@ impl DownReason {
             Self::Shutdown(text) => Some(Notification::administrative_shutdown(text)),
             Self::AdministrativeReset(text) => Some(Notification::administrative_reset(text)),
             Self::Deconfigured => Some(Notification::cease(3)),
-            Self::ConfigurationChanged | Self::PasswordChanged => Some(Notification::cease(6)),
+            Self::ConfigurationChanged | Self::KeysChanged => Some(Notification::cease(6)),
             Self::CollisionLost => Some(Notification::cease(7)),
             Self::NoPath(_)
             | Self::CutOff(_)
@@ -197,7 +197,7 @@ impl DownReason {
             | Self::AdministrativeReset(_)
             | Self::Restarting
             | Self::ConfigurationChanged
-            | Self::PasswordChanged
+            | Self::KeysChanged
             | Self::Deconfigured
             | Self::CollisionLost => false,
         }
@@ -218,7 +218,7 @@ impl DownReason {
                 | Self::AdministrativeReset(_)
                 | Self::Restarting
                 | Self::ConfigurationChanged
-                | Self::PasswordChanged
+                | Self::KeysChanged
                 | Self::Deconfigured
         )
     }
@@ -243,7 +243,7 @@ impl DownReason {
             | Self::AdministrativeReset(_)
             | Self::Restarting
             | Self::ConfigurationChanged
-            | Self::PasswordChanged
+            | Self::KeysChanged
             | Self::Deconfigured
             | Self::CollisionLost => false,
         }

@@ -16,9 +16,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::Serial;
+use super::authentication::Authentication;
+use super::down::ConnectError;
 use super::peer::Config;
-use super::socket::{self, Key, Listener};
-use super::transport::{Listening, Password, Tcp, Transport};
+use super::signature::{Keys, Replaced, Signature};
+use super::socket::{self, Listener};
+use super::transport::{Listening, Tcp, Transport};
 use crate::route::{Ends, PeerName, ScopedAddress};
 use crate::sys;
 
@@ -49,7 +52,7 @@ pub enum Event {
 pub struct Accepted {
     remote: ScopedAddress,
     stream: TcpStream,
-    key: Option<Key>,
+    signature: Option<Signature>,
 }
 
 impl Accepted {
@@ -65,7 +68,7 @@ enum Order {
     Write(Vec<u8>),
     SetUserTimeout(Duration),
     CountAcknowledged,
-    ComparePassword(Password),
+    CompareKeys(Result<Keys, ConnectError>),
     Close(Vec<u8>),
 }
 
@@ -100,22 +103,22 @@ impl Connections {
         let (task, mut orders) = self.task(&peer, serial);
         self.tasks.spawn(async move {
             let given_up = async {
-                // The next attempt reads its password anew; any other order is the one to give up.
-                while let Some(Order::ComparePassword(_)) = orders.recv().await {}
+                // The next attempt reads its keys anew; any other order is the one to give up.
+                while let Some(Order::CompareKeys(_)) = orders.recv().await {}
             };
             let connected = tokio::select! {
                 connected = socket::connect(&transport, to, user_timeout) => connected,
                 () = given_up => return,
             };
-            let connected = connected.and_then(|(stream, key)| match stream.local_addr() {
-                Ok(local) => Ok((stream, key, local.into())),
+            let connected = connected.and_then(|(stream, signature)| match stream.local_addr() {
+                Ok(local) => Ok((stream, signature, local.into())),
                 Err(error) => Err(transport.explain(to.ip, &error)),
             });
             match connected {
                 Err(error) => task.tell(Tcp::Failed(error)).await,
-                Ok((stream, key, local)) => {
+                Ok((stream, signature, local)) => {
                     task.tell(Tcp::Connected(local)).await;
-                    task.run(stream, key, orders).await;
+                    task.run(stream, signature, orders).await;
                 }
             }
         });
@@ -123,12 +126,13 @@ impl Connections {
 
     /// Runs a connection that the peer opened.
     pub fn adopt(&mut self, peer: PeerName, serial: Serial, accepted: Accepted, config: &Config) {
-        let Accepted { stream, key, .. } = accepted;
-        let adopted = socket::adopt(&stream, &config.transport, config.user_timeout());
+        let Accepted { stream, signature, .. } = accepted;
+        let limit = config.user_timeout();
+        let adopted = socket::adopt(&stream, &config.transport, signature.as_ref(), limit);
         let (task, orders) = self.task(&peer, serial);
         self.tasks.spawn(async move {
             match adopted {
-                Ok(()) => task.run(stream, key, orders).await,
+                Ok(()) => task.run(stream, signature, orders).await,
                 // One that would let in what it must not is none.
                 Err(error) => task.tell(Tcp::Closed(Some(sys::describe(&error)))).await,
             }
@@ -150,12 +154,19 @@ impl Connections {
         self.order(peer, serial, Order::CountAcknowledged);
     }
 
-    /// Compares what signs the connections of a peer with what its password is now. What differs is
-    /// told ([`Tcp::PasswordChanged`]), and so is that it cannot be read.
-    pub fn compare_password(&self, peer: &PeerName, password: &Password) {
-        for (_, serial) in self.orders.keys().filter(|(name, _)| name == peer) {
-            self.order(peer, *serial, Order::ComparePassword(password.clone()));
-        }
+    /// Compares what signs the connections of a peer with what its keys are now. What differs is
+    /// told ([`Tcp::KeysReplaced`], [`Tcp::KeysChanged`]), and so is that they cannot be read.
+    pub fn compare_keys(&self, peer: &PeerName, authentication: Authentication) {
+        let theirs = self.orders.iter().filter(|((name, _), _)| name == peer);
+        // What is closed meanwhile does not wait for a file system that does not answer.
+        let connections: Vec<_> = theirs.map(|(_, orders)| orders.downgrade()).collect();
+        tokio::spawn(async move {
+            let keys = socket::read_keys(&authentication).await;
+            for orders in connections.into_iter().filter_map(|weak| weak.upgrade()) {
+                // A task that is gone has told why.
+                let _ = orders.try_send(Order::CompareKeys(keys.clone()));
+            }
+        });
     }
 
     /// Stops connecting, or sends these last octets and closes.
@@ -251,8 +262,8 @@ async fn accept(listener: &Listener, events: &mpsc::Sender<Event>) {
             Ok((stream, remote)) => {
                 let remote = ScopedAddress::from(remote);
                 // A stranger is not answered.
-                if let Some(key) = listener.admit(remote.ip) {
-                    let accepted = Accepted { remote, stream, key };
+                if let Some(signature) = listener.admit(remote.ip) {
+                    let accepted = Accepted { remote, stream, signature };
                     let _ = events.send(Event::Accepted(accepted)).await;
                 }
             }
@@ -285,11 +296,16 @@ impl Task {
     }
 
     /// Reads and writes until either side is done.
-    async fn run(self, stream: TcpStream, key: Option<Key>, mut orders: mpsc::Receiver<Order>) {
+    async fn run(
+        self,
+        stream: TcpStream,
+        signature: Option<Signature>,
+        mut orders: mpsc::Receiver<Order>,
+    ) {
         let (mut reader, half) = stream.into_split();
         // The kernel tells of a reset once, to whichever end asks first; to the other it is an end.
         let broken = OnceLock::new();
-        let mut writer = Writer { task: &self, half, taken: 0, key, broken: &broken };
+        let mut writer = Writer { task: &self, half, taken: 0, signature, broken: &broken };
         let read = async {
             loop {
                 let mut octets = Vec::with_capacity(4096);
@@ -329,7 +345,7 @@ struct Writer<'a> {
     half: OwnedWriteHalf,
     /// Octets that the kernel has taken
     taken: u64,
-    key: Option<Key>,
+    signature: Option<Signature>,
     /// Why writing failed, other than because the peer had closed
     broken: &'a OnceLock<String>,
 }
@@ -360,11 +376,14 @@ impl Writer<'_> {
             match order {
                 Order::SetUserTimeout(limit) => self.set_user_timeout(limit),
                 Order::CountAcknowledged => self.count_acknowledged().await,
-                Order::ComparePassword(password) => self.compare_password(password),
+                Order::CompareKeys(keys) => self.compare_keys(keys).await,
                 Order::Close(last_words) => return Ok(last_words),
                 Order::Write(octets) => {
                     if !self.write(&octets, orders).await? {
                         return Ok(Vec::new());
+                    }
+                    if let Some(signature) = &mut self.signature {
+                        signature.remove_outdated(self.half.as_ref());
                     }
                     self.task.tell(Tcp::Written).await;
                 }
@@ -411,7 +430,7 @@ impl Writer<'_> {
                 order = orders.recv() => match order {
                     Some(Order::SetUserTimeout(limit)) => self.set_user_timeout(limit),
                     Some(Order::CountAcknowledged) => self.count_acknowledged().await,
-                    Some(Order::ComparePassword(password)) => self.compare_password(password),
+                    Some(Order::CompareKeys(keys)) => self.compare_keys(keys).await,
                     Some(Order::Close(_) | Order::Write(_)) | None => return Ok(false),
                 },
             }
@@ -424,16 +443,17 @@ impl Writer<'_> {
         let _ = socket::set_user_timeout(self.half.as_ref(), limit);
     }
 
-    /// Reads the password again; nobody waits for that.
-    fn compare_password(&self, password: Password) {
-        let (task, key) = (self.task.clone(), self.key.clone());
-        tokio::spawn(async move {
-            match socket::read_key(&password).await {
-                Ok(now) if Some(&now) == key.as_ref() => {}
-                Ok(_) => task.tell(Tcp::PasswordChanged).await,
-                Err(error) => task.tell(Tcp::PasswordUnreadable(error.text)).await,
-            }
-        });
+    async fn compare_keys(&mut self, keys: Result<Keys, ConnectError>) {
+        let news = match (keys, &mut self.signature) {
+            (Err(error), _) => Tcp::KeysUnreadable(error.text),
+            (Ok(_), None) => Tcp::KeysChanged,
+            (Ok(keys), Some(signature)) => match signature.replace(self.half.as_ref(), keys) {
+                Replaced::Same => return,
+                Replaced::By(id) => Tcp::KeysReplaced(id),
+                Replaced::Impossible => Tcp::KeysChanged,
+            },
+        };
+        self.task.tell(news).await;
     }
 
     /// A socket that cannot say so is broken, and says that when it is read.

@@ -51,7 +51,8 @@
 //! * RFC 7606 error handling of UPDATEs: all of it for the attributes of the RFCs named here and of
 //!   RFC 4456, "session reset" where "AFI/SAFI disable" could be chosen; RFC 7607 AS 0. What each
 //!   defect of each attribute costs is a table in `tests/hostile/rfc7606`
-//! * RFC 2385 TCP MD5 signatures; RFC 5082 GTSM (`ttl-security`)
+//! * RFC 2385 TCP MD5 signatures; RFC 5925 and 5926 TCP-AO, as the kernel has them; RFC 5082 GTSM
+//!   (`ttl-security`)
 //! * RFC 5882 what BFD means to BGP
 //! * RFC 9687 send hold timer, which watches what the router's TCP acknowledges
 //!
@@ -65,12 +66,12 @@
 //! * RFC 9234 §5 for received routes: their Only to Customer is not looked at, but for its length.
 //!   What is learned is announced to nobody
 //! * AS4_PATH of received routes: a two-octet peer's path is read as it stands
-//! * TCP-AO (RFC 5925): of the kernels and routers at hand none could prove it right
 //! * DelayOpen, and MinRouteAdvertisementInterval: a withdrawal is a health signal
 //! * Confederations and route reflection: a host is neither
 pub mod accept;
 pub mod adj_rib_in;
 pub mod adj_rib_out;
+pub mod authentication;
 pub mod connection;
 mod cut_off;
 pub mod decision;
@@ -83,6 +84,7 @@ mod pair;
 pub mod peer;
 mod retry;
 mod send_hold;
+mod signature;
 pub mod socket;
 pub mod timer;
 pub mod transport;

@@ -1,12 +1,8 @@
-//! TCP sockets for BGP: source address, device, TTL both ways, MD5 signatures, and giving up in time.
-#![expect(clippy::disallowed_methods, reason = "driver: reads passwords")]
+//! TCP sockets for BGP: source address, device, TTL both ways, signatures, and giving up in time.
 #![expect(clippy::disallowed_types, reason = "driver: makes sockets")]
 
-use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::Path;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
@@ -14,8 +10,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::spawn_blocking;
 
+use super::authentication::Authentication;
 use super::down::ConnectError;
-use super::transport::{Listening, Password, Remote, Transport};
+use super::signature::{Keys, On, Signature};
+use super::transport::{Listening, Remote, Transport};
 use crate::route::ScopedAddress;
 use crate::sys;
 
@@ -25,58 +23,55 @@ const CONTROL: u32 = 0xc0;
 /// Addresses that mean something on one link alone (RFC 4291 §2.5.6).
 const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 
-/// What signs a connection.
-#[derive(Clone, Eq, PartialEq)]
-pub(super) struct Key(Vec<u8>);
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key") // and not what it is
-    }
-}
-
 /// Opens a connection to a peer, which is at this address.
 ///
 /// # Errors
 ///
-/// In words; also when the password cannot be read, since a session without it is not what was
+/// In words; also when a key cannot be read or used, since a session without it is not what was
 /// asked for.
 pub(super) async fn connect(
     transport: &Transport,
     to: ScopedAddress,
     user_timeout: Option<Duration>,
-) -> Result<(TcpStream, Option<Key>), ConnectError> {
-    let (socket, key) = prepare(transport, to.ip, user_timeout).await?;
+) -> Result<(TcpStream, Option<Signature>), ConnectError> {
+    let (socket, signature) = prepare(transport, to.ip, user_timeout).await?;
     let address = to.with_port(transport.port);
     let connected = TcpSocket::from_std_stream(socket.into()).connect(address).await;
-    connected.map(|stream| (stream, key)).map_err(|error| transport.explain(to.ip, &error))
+    connected.map(|stream| (stream, signature)).map_err(|error| transport.explain(to.ip, &error))
 }
 
 async fn prepare(
     transport: &Transport,
     to: IpAddr,
     user_timeout: Option<Duration>,
-) -> Result<(Socket, Option<Key>), ConnectError> {
+) -> Result<(Socket, Option<Signature>), ConnectError> {
     let explain = |error: io::Error| transport.explain(to, &error);
     let socket = new_socket(to).map_err(explain)?;
     bind_device(&socket, "vrf", transport.vrf.as_deref())?;
-    let key = match &transport.password {
-        Some(password) => Some(sign(&socket, to.into(), password).await?),
+    let signature = match &transport.authentication {
+        Some(authentication) => {
+            let keys = read_keys(authentication).await?;
+            Some(Signature::set(&socket, to.into(), keys, On::Connecting)?)
+        }
         None => None,
     };
     configure(&socket, transport, user_timeout).map_err(explain)?;
     if let Some(source) = transport.source_address {
         socket.bind(&SocketAddr::new(source, 0).into()).map_err(explain)?;
     }
-    Ok((socket, key))
+    Ok((socket, signature))
 }
 
 /// Sets up a connection that a peer opened to us.
 pub(super) fn adopt(
     stream: &TcpStream,
     transport: &Transport,
+    signature: Option<&Signature>,
     user_timeout: Option<Duration>,
 ) -> io::Result<()> {
+    if let Some(signature) = signature {
+        signature.prefer(stream)?;
+    }
     configure(&socket2::SockRef::from(stream), transport, user_timeout)
 }
 
@@ -99,16 +94,16 @@ pub(super) fn reset_if_unsent(stream: &TcpStream) {
 pub(super) struct Listener {
     pub(super) listener: TcpListener,
     /// Who may connect, and what signs that
-    guests: Vec<(Remote, Option<Key>)>,
-    /// Whose password cannot be used, and why: they must not come in without it
+    guests: Vec<(Remote, Option<Signature>)>,
+    /// Whose keys cannot be used, and why: they must not come in without them
     pub(super) troubles: Vec<String>,
 }
 
 impl Listener {
     /// What signs the connections of a peer; `None` for one that may not come in.
-    pub(super) fn admit(&self, address: IpAddr) -> Option<Option<Key>> {
+    pub(super) fn admit(&self, address: IpAddr) -> Option<Option<Signature>> {
         let guest = self.guests.iter().find(|(remote, _)| remote.is_at(address));
-        guest.map(|(_, key)| key.clone())
+        guest.map(|(_, signature)| signature.clone())
     }
 }
 
@@ -148,13 +143,15 @@ pub(super) async fn listen(
     }
     // The keys must be there before the first SYN.
     let (mut guests, mut troubles) = (Vec::new(), Vec::new());
-    for Transport { remote, password, .. } in peers {
-        let key = match password {
+    for Transport { remote, authentication, .. } in peers {
+        let signature = match authentication {
             None => Ok(None),
-            Some(password) => sign(&socket, places(remote), password).await.map(Some),
+            Some(authentication) => read_keys(authentication).await.and_then(|keys| {
+                Signature::set(&socket, places(remote), keys, On::Listening).map(Some)
+            }),
         };
-        match key {
-            Ok(key) => guests.push((remote.clone(), key)),
+        match signature {
+            Ok(signature) => guests.push((remote.clone(), signature)),
             Err(error) => troubles.push(format!("{remote} cannot connect to us: {}", error.text)),
         }
     }
@@ -232,45 +229,8 @@ fn set_ttl(socket: &Socket, is_ipv4: bool, ttl: u8) -> io::Result<()> {
     if is_ipv4 { socket.set_ttl_v4(ttl.into()) } else { socket.set_unicast_hops_v6(ttl.into()) }
 }
 
-async fn sign(socket: &Socket, peers: IpNet, password: &Password) -> Result<Key, ConnectError> {
-    let key = read_key(password).await?;
-    sys::set_tcp_md5(socket, peers, &key.0).map_err(|error| unusable(password, &error))?;
-    Ok(key)
-}
-
-fn unusable(password: &Password, error: &io::Error) -> ConnectError {
-    let text = format!("cannot use {password}: {}", sys::describe(error));
-    ConnectError { kind: error.kind(), text }
-}
-
-/// What a password is now.
-pub(super) async fn read_key(password: &Password) -> Result<Key, ConnectError> {
-    // A file may be on a file system that does not answer.
-    let wanted = password.clone();
-    let read = spawn_blocking(move || read_password(&wanted)).await;
-    let read = read.expect("a panic ends the process");
-    read.map(Key).map_err(|error| unusable(password, &error))
-}
-
-fn read_password(password: &Password) -> io::Result<Vec<u8>> {
-    let path = match password {
-        Password::File(path) => path.clone(),
-        Password::Credential(name) => {
-            let folder = std::env::var("CREDENTIALS_DIRECTORY").map_err(|_| {
-                io::Error::other("systemd passed no credentials (LoadCredential= in the unit)")
-            })?;
-            Path::new(&folder).join(name)
-        }
-    };
-    // More than any key is enough to say that it is too long.
-    let mut key = Vec::new();
-    File::open(path)?.take(4096).read_to_end(&mut key)?;
-    while key.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
-        key.pop();
-    }
-    match key.len() {
-        0 => Err(io::Error::other("it is empty")),
-        length if length > sys::TCP_MD5_MAX_KEY => Err(io::Error::other("longer than 80 octets")),
-        _ => Ok(key),
-    }
+/// What signs a connection now; only this one waits for a file system that does not answer.
+pub(super) async fn read_keys(authentication: &Authentication) -> Result<Keys, ConnectError> {
+    let wanted = authentication.clone();
+    spawn_blocking(move || Keys::read(wanted)).await.expect("a panic ends the process")
 }

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
 use std::time::Duration;
 
+use super::authentication::Authentication;
 use super::down::ConnectError;
 use crate::route::ScopedAddress;
 use crate::sys;
@@ -93,8 +93,8 @@ pub struct Transport {
     pub ttl: u8,
     /// What comes with a lower TTL is not the peer's (GTSM, RFC 5082)
     pub minimum_ttl: Option<u8>,
-    /// Signs every segment (TCP MD5, RFC 2385)
-    pub password: Option<Password>,
+    /// Signs every segment
+    pub authentication: Option<Authentication>,
 }
 
 /// Where peers are listened for, at any address.
@@ -139,25 +139,19 @@ impl Listening {
     }
 }
 
-/// Where a password is kept; the configuration never holds one.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Password {
-    /// A file; a newline at its end does not count
-    File(PathBuf),
-    /// A credential that systemd passes to the service
-    Credential(String),
-}
-
-impl fmt::Display for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "password-file {}", path.display()),
-            Self::Credential(name) => write!(f, "password-credential {name}"),
-        }
-    }
-}
-
 impl Transport {
+    /// Whether a connection that was made by this can go on under the other, once its keys are
+    /// compared.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let unsigned = |of: &Self| Self { authentication: None, ..of.clone() };
+        let signed_alike = match (&self.authentication, &other.authentication) {
+            (Some(ours), Some(others)) => ours.is_like(others),
+            (ours, others) => ours.is_none() && others.is_none(),
+        };
+        signed_alike && unsigned(self) == unsigned(other)
+    }
+
     /// A failed attempt in words, with what to look at. `to`: the peer's address.
     #[must_use]
     pub fn explain(&self, to: IpAddr, error: &io::Error) -> ConnectError {
@@ -199,16 +193,17 @@ impl Transport {
     }
 
     fn no_answer_text(&self, to: IpAddr) -> String {
-        let md5 = match self.password {
-            Some(_) => "the TCP MD5 password differs from the router's",
-            None => "the router demands a TCP MD5 password",
+        let signature = match self.authentication {
+            Some(Authentication::Md5(_)) => "the TCP MD5 password differs from the router's",
+            Some(Authentication::Ao(_)) => "the TCP-AO keys differ from the router's",
+            None => "the router demands a TCP MD5 password or a TCP-AO key",
         };
         let ttl = match self.minimum_ttl {
             Some(_) => " its packets do not come with TTL 255 as ttl-security demands,",
             None => "",
         };
         format!(
-            "no answer from {}: the router is down, TCP is filtered on the way,{ttl} or {md5}",
+            "no answer from {}: the router is down, TCP is filtered on the way,{ttl} or {signature}",
             self.place(to)
         )
     }
@@ -227,10 +222,12 @@ pub enum Tcp {
     Written,
     /// So many octets has the peer's TCP taken since the connection began
     Acknowledged(u64),
-    /// What signs it is not what its password's file or credential says now
-    PasswordChanged,
-    /// What it says now cannot be read, for this reason
-    PasswordUnreadable(String),
+    /// What signs it is not what the files or credentials say now, and cannot become that
+    KeysChanged,
+    /// What signs it is what they say now; the peer is asked to use the key of this number
+    KeysReplaced(u8),
+    /// What they say now cannot be read, for this reason
+    KeysUnreadable(String),
     /// It is gone: closed by the peer, or broken for this reason
     Closed(Option<String>),
 }

@@ -5,6 +5,7 @@
 //! invalid can be said and no default is left open. Whatever is wrong is collected with its place.
 mod accept;
 mod address;
+mod authentication;
 mod bgp;
 mod check;
 mod files;
@@ -14,6 +15,7 @@ mod peer;
 mod policy;
 mod problem;
 mod remote;
+mod secret;
 mod service;
 mod syntax;
 mod table;
@@ -140,7 +142,7 @@ fn build(sources: Vec<Source>, unreadable: Vec<Problem>) -> Result<Config, Error
 #[must_use]
 pub fn keys() -> Vec<(&'static str, &'static str)> {
     let reading = Reading::default();
-    let text = "[bgp]\n[peer.x]\n[bfd.x]\n[pool.x]\n[advertisement.x]\n[community]\n\
+    let text = "[bgp]\n[peer.x.tcp-ao]\n[bfd.x]\n[pool.x]\n[advertisement.x]\n[community]\n\
                 [service.x.check.http]\nhttp = \"\"\n[service.x.check.tcp]\ntcp = \"\"\n\
                 [metrics]\n[log]\n";
     read(&reading, &[Source { path: String::new(), text: text.into() }]);

@@ -1,10 +1,10 @@
 //! `[peer.*]`
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::accept::accept;
+use super::authentication::authentication;
 use super::bgp::{ASNS, BGP_PORT, PORTS, Profile, usable};
 use super::problem::Problem;
 use super::remote::remote;
@@ -14,17 +14,13 @@ use super::{Bfd, Bgp, Named, Peer, address, in_order, name, resolve};
 use crate::bfd::sessions::Hops;
 use crate::bgp::connection::{self, RemoteAsn};
 use crate::bgp::peer;
-use crate::bgp::transport::{Password, Remote, Transport};
+use crate::bgp::transport::{Remote, Transport};
 use crate::route::{Asn, Family, NextHops, PeerName, Role};
 
 const HOLD_TIME: Duration = Duration::from_secs(90);
 /// RFC 4271 §4.4
 const SHORTEST_KEEPALIVE_TIME: Duration = Duration::from_secs(1);
 const CONNECT_RETRY_TIME: Duration = Duration::from_secs(5);
-
-/// TCP-AO (RFC 5925) has been tried with no router yet, and what signs sessions must not be a guess.
-const NO_TCP_AO: &str = "this version cannot do it: write password-file or password-credential (TCP \
-                         MD5, RFC 2385), and have ttl-security where the router is on the link";
 
 /// What `[peer.*]` say.
 #[derive(Debug, Default)]
@@ -63,7 +59,6 @@ fn peer(
     profiles: &BTreeMap<String, Profile>,
     others: &mut Peers,
 ) -> Option<Peer> {
-    table.later(&["tcp-ao"], NO_TCP_AO);
     let remote = remote(&mut table, name, others);
     let dual_stack = table.or("dual-stack", true);
     let asns = asns(&mut table, bgp);
@@ -73,7 +68,7 @@ fn peer(
     let multihop = table.number::<u8>("multihop", 1..=255);
     let minimum_ttl = minimum_ttl(&mut table, multihop.as_ref());
     let multihop = multihop.map(|ttl| ttl.value);
-    let password = password(&mut table);
+    let authentication = authentication(&mut table);
     let passive = table.or("passive", false);
     let next_hops = next_hops(&mut table, name, others);
     let description = description(&mut table);
@@ -105,7 +100,8 @@ fn peer(
         Some(_) => 255, // RFC 5082 §3
     };
     let families = families(&remote, dual_stack);
-    let transport = Transport { remote, port, source_address, vrf, ttl, minimum_ttl, password };
+    let transport =
+        Transport { remote, port, source_address, vrf, ttl, minimum_ttl, authentication };
     let session = connection::Config {
         local_asn,
         remote_asn,
@@ -209,25 +205,6 @@ fn connect_retry_time(table: &mut Table<'_>) -> Duration {
         table.problem(Problem::new(&place, message));
     }
     time
-}
-
-fn password(table: &mut Table<'_>) -> Option<Password> {
-    let file = table.optional::<PathBuf>("password-file");
-    let credential = table.optional::<String>("password-credential");
-    if let (Some(file), Some(credential)) = (&file, &credential) {
-        let message = "`password-credential` and `password-file` exclude each other";
-        let problem = Problem::new(&credential.place, message);
-        table.problem(problem.also(&file.place, "the other one"));
-    }
-    if let Some(Located { value, place }) = &credential
-        && (value.is_empty() || value.contains(['/', '\0']) || value.contains(".."))
-    {
-        let message = format!("{value:?} cannot be the name of a credential");
-        let help = "the name in LoadCredential=, without a slash; for a path: password-file";
-        table.problem(Problem::new(place, message).help(help));
-    }
-    let file = file.map(|path| Password::File(path.value));
-    file.or(credential.map(|name| Password::Credential(name.value)))
 }
 
 /// `next-hop` and `next-hop-v6`.

@@ -160,13 +160,17 @@ impl<'a> Table<'a> {
         key: &'static str,
         help: &str,
     ) -> Option<Vec<Located<T>>> {
+        self.refuse_empty(key, help);
+        self.list(key)
+    }
+
+    fn refuse_empty(&self, key: &'static str, help: &str) {
         if let Some((_, value)) = self.entries.get(key)
             && value.get_ref().as_array().is_some_and(|elements| elements.is_empty())
         {
             let place = Place::new(self.source, value.span());
             self.problem(Problem::new(&place, format!("`{key}` is empty")).help(help));
         }
-        self.list(key)
     }
 
     /// A table under this key.
@@ -176,6 +180,30 @@ impl<'a> Table<'a> {
         let path = self.child(key);
         let entries = self.entries_of(&path, &path, &place, value)?;
         Some(Self::new(self.reading, self.source, kind, path, place, entries))
+    }
+
+    /// The tables under this key: one, or an array of them, in which `help` says what to write.
+    /// `kind` is how the documentation calls them.
+    pub(super) fn tables(
+        &mut self,
+        key: &'static str,
+        kind: &'static str,
+        help: &str,
+    ) -> Option<Vec<Self>> {
+        self.refuse_empty(key, help);
+        let (place, value) = self.take(key)?;
+        let path = self.child(key);
+        let written = if let DeValue::Array(elements) = value.get_ref() {
+            let located = |element: &Spanned<_>| Place::new(self.source, element.span());
+            elements.iter().map(|element| (located(element), element.clone())).collect()
+        } else {
+            vec![(place, value)]
+        };
+        let read = written.into_iter().filter_map(|(place, value)| {
+            let entries = self.entries_of(&path, &path, &place, value)?;
+            Some(Self::new(self.reading, self.source, kind, path.clone(), place, entries))
+        });
+        Some(read.collect())
     }
 
     /// The tables under this key, each with the name that the operator gave it. `kind` is how the

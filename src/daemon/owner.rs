@@ -277,8 +277,8 @@ impl Owner {
                 Output::CountAcknowledged(peer, serial) => {
                     self.connections.count_acknowledged(&peer, serial);
                 }
-                Output::ComparePassword(peer, password) => {
-                    self.connections.compare_password(&peer, &password);
+                Output::CompareKeys(peer, authentication) => {
+                    self.connections.compare_keys(&peer, authentication);
                 }
                 Output::Listen(port, peers) => self.connections.listen(port, &peers),
                 Output::FindRouterId(peers) => {

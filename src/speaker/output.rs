@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::notice::Notice;
 use crate::bgp::Serial;
-use crate::bgp::transport::{Password, Transport};
+use crate::bgp::authentication::Authentication;
+use crate::bgp::transport::Transport;
 use crate::route::{PeerName, ScopedAddress};
 use crate::{bfd, check, netlink};
 
@@ -21,8 +22,9 @@ pub enum Output {
     SetUserTimeout(PeerName, Serial, Duration),
     /// Report how many octets the peer has acknowledged
     CountAcknowledged(PeerName, Serial),
-    /// Report whether this is not what signs the connections of the peer
-    ComparePassword(PeerName, Password),
+    /// Report whether this is not what signs the connections of the peer, having changed what can be
+    /// changed
+    CompareKeys(PeerName, Authentication),
     /// Listen on this port for these peers, and no others
     Listen(u16, Vec<Transport>),
     /// Find out which address of ours reaches these peers

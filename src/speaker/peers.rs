@@ -109,8 +109,9 @@ impl Speaker {
             | Tcp::Received(_)
             | Tcp::Written
             | Tcp::Acknowledged(_)
-            | Tcp::PasswordChanged
-            | Tcp::PasswordUnreadable(_)
+            | Tcp::KeysChanged
+            | Tcp::KeysReplaced(_)
+            | Tcp::KeysUnreadable(_)
             | Tcp::Closed(_) => None,
         };
         let Some(entry) = self.peers.get_mut(name) else { return };
@@ -124,9 +125,13 @@ impl Speaker {
             Tcp::Received(octets) => peer.handle_input(serial, &octets, now),
             Tcp::Written => peer.handle_written(serial, now),
             Tcp::Acknowledged(total) => peer.handle_acknowledged(serial, total, now),
-            Tcp::PasswordChanged => peer.handle_password_changed(serial, now),
-            Tcp::PasswordUnreadable(error) => {
-                let text = "the session keeps the password it has";
+            Tcp::KeysChanged => peer.handle_keys_changed(serial, now),
+            Tcp::KeysReplaced(id) => {
+                let text = format!("other TCP-AO keys: it is asked to sign with its key {id}");
+                self.notice(Notice::peer(Level::Info, name, &text));
+            }
+            Tcp::KeysUnreadable(error) => {
+                let text = "the session keeps the keys it has";
                 self.notice(Notice::peer(Level::Warn, name, text).because(error));
             }
             Tcp::Closed(error) => peer.handle_closed(serial, error, now),

@@ -120,7 +120,7 @@ impl Speaker {
         self.update_paths(now);
         // Keys may have changed in their files.
         let listened = listened_for(&self.config);
-        let has_keys = listened.1.iter().any(|peer| peer.password.is_some());
+        let has_keys = listened.1.iter().any(|peer| peer.authentication.is_some());
         if listened_for(old) != listened || has_keys {
             self.listen();
         }
@@ -136,9 +136,9 @@ impl Speaker {
         let Some(after) = self.config.peers.get(name) else { return };
         let Some(entry) = self.peers.get_mut(name) else { return };
         entry.peer.set_pace(after.bgp.connect_retry_time, after.bgp.passive, now);
-        if let Some(password) = &after.bgp.transport.password {
-            // It may have changed in its file.
-            self.outputs.push_back(Output::ComparePassword(name.clone(), password.clone()));
+        if let Some(authentication) = &after.bgp.transport.authentication {
+            // What they are may have changed even where the files have not.
+            self.outputs.push_back(Output::CompareKeys(name.clone(), authentication.clone()));
         }
         if before.accept != after.accept {
             self.reconfigure_receiving(name, now);
@@ -197,5 +197,5 @@ fn bfd_goes_on(before: &Peer, after: &Peer) -> bool {
 
 /// Whether the session need not be started anew.
 fn keeps_session(before: &Peer, after: &Peer) -> bool {
-    before.bgp.transport == after.bgp.transport && before.bgp.session == after.bgp.session
+    before.bgp.transport.is_like(&after.bgp.transport) && before.bgp.session == after.bgp.session
 }

@@ -3,63 +3,9 @@
 #![expect(unsafe_code, reason = "system calls with plain C structures, and malloc_trim")]
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
-use ipnet::IpNet;
-use socket2::{SockAddr, SockAddrStorage};
-
-/// The longest key of a TCP MD5 signature.
-pub(crate) const TCP_MD5_MAX_KEY: usize = 80;
-
-/// `struct tcp_md5sig` of linux/tcp.h.
-#[repr(C)]
-struct TcpMd5Sig {
-    address: SockAddrStorage,
-    flags: u8,
-    prefix_length: u8,
-    key_length: u16,
-    interface: libc::c_int,
-    key: [u8; TCP_MD5_MAX_KEY],
-}
-
-/// The size of [`TcpMd5Sig`].
-const SIZE: libc::socklen_t = 216;
-const _: () = assert!(size_of::<TcpMd5Sig>() == 216);
-
-/// Signs every segment to and from these peers (RFC 2385). On a listening socket it must be set
-/// before they connect.
-///
-/// # Errors
-///
-/// `InvalidInput` for a key longer than [`TCP_MD5_MAX_KEY`], else what the kernel says.
-pub(crate) fn set_tcp_md5(socket: &impl AsFd, peers: IpNet, key: &[u8]) -> io::Result<()> {
-    let too_long = || io::Error::from(io::ErrorKind::InvalidInput);
-    let mut octets = [0; TCP_MD5_MAX_KEY];
-    octets.get_mut(..key.len()).ok_or_else(too_long)?.copy_from_slice(key);
-    const PREFIX: u8 = 1; // TCP_MD5SIG_FLAG_PREFIX
-    const TCP_MD5SIG_EXT: libc::c_int = 32;
-    let is_one = peers.prefix_len() == peers.max_prefix_len();
-    let signature = TcpMd5Sig {
-        address: SockAddr::from(SocketAddr::new(peers.addr(), 0)).as_storage(),
-        flags: if is_one { 0 } else { PREFIX },
-        prefix_length: if is_one { 0 } else { peers.prefix_len() },
-        key_length: u16::try_from(key.len()).map_err(|_| too_long())?,
-        interface: 0,
-        key: octets,
-    };
-    // SAFETY: the pointer is to a live `repr(C)` value of the size that is passed along.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            if is_one { libc::TCP_MD5SIG } else { TCP_MD5SIG_EXT },
-            (&raw const signature).cast(),
-            SIZE,
-        )
-    };
-    check(result)
-}
+pub(crate) mod signature;
 
 /// Drops every packet of this socket that arrives with a lower TTL or hop limit (RFC 5082).
 ///

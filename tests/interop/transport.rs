@@ -1,5 +1,6 @@
 //! What TCP does beneath a session: which packets are let in, which way they go, what signs them.
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use vipcast_lab::configuration::{POOLS, WEB, peers};
 use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, Transport};
 use vipcast_lab::router::Kind;
@@ -136,7 +137,7 @@ fn a_vrf_that_is_not_there_is_named_and_used_when_it_comes() -> Result<()> {
     let daemon = start(&fabric, 1, &text)?;
     wait_down_reason(&daemon, &["vrf blue does not exist on this host"])?;
     let host = &fabric.host(1).namespace;
-    let red_is_missing = |status: &serde_json::Value| {
+    let red_is_missing = |status: &Value| {
         let error = status["listen-error"].as_str().unwrap_or_default();
         error.contains("vrf red does not exist on this host")
     };
@@ -207,7 +208,7 @@ fn a_password_that_changed_is_taken_by_a_reload_and_a_missing_one_is_never_none(
         daemon.reload()?;
         let log = || std::fs::read_to_string(daemon.process()?.log()).context("no log");
         wait::until_true("the log says that it is not there", BOUND, || {
-            Ok(log()?.contains("the session keeps the password it has: cannot use password-file"))
+            Ok(log()?.contains("the session keeps the keys it has: cannot use password-file"))
         })?;
         sessions(1)?;
 
@@ -229,6 +230,39 @@ fn a_password_that_changed_is_taken_by_a_reload_and_a_missing_one_is_never_none(
             status["peers"][0]["established"] == false
                 && reasons.contains("cannot use password-file")
         })?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn tcp_ao_is_never_left_out_and_a_kernel_without_it_is_named() -> Result<()> {
+    for keys in ["", "passive = true\n"] {
+        let mut tor = TorConfig::new(Kind::Bird);
+        tor.neighbour.bfd = None;
+        tor.neighbour.passive = keys.is_empty();
+        let fabric = pair_with(tor)?;
+        let file = fabric.host(1).namespace.directory().join("key");
+        std::fs::write(&file, "sesame\n")?;
+        let key = format!("{{ key-id = 1, algorithm = \"hmac-sha1\", key-file = {file:?} }}");
+        let keys = format!("{keys}tcp-ao = {key}\nconnect-retry-time = \"1s\"");
+        let daemon = start(&fabric, 1, &configuration(&fabric, &keys))?;
+        let no_tcp_ao = format!(
+            "cannot use tcp-ao key 1 (key-file {}): this kernel has no TCP-AO",
+            file.display()
+        );
+        let told = |status: &Value| {
+            super::down_reasons(status) + status["listen-error"].as_str().unwrap_or_default()
+        };
+        let status = wait_status(&daemon, "no session without TCP-AO", |status| {
+            let told = told(status);
+            // The router has no key: where the kernel has TCP-AO, that is what is wrong.
+            status["peers"][0]["established"] == false
+                && (told.contains(&no_tcp_ao) || told.contains("TCP-AO keys differ from"))
+        })?;
+        if !told(&status).contains(&no_tcp_ao) {
+            break;
+        }
     }
     Ok(())
 }

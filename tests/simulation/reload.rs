@@ -152,11 +152,45 @@ fn a_password_that_changed_in_its_file_needs_a_new_session() {
     world.password = Reread::Changed;
     world.reload(&signed());
     let reason = world.status().peers[0].last_down.clone().expect("a reason");
-    assert_eq!(reason.reason, "configuration changed: another TCP MD5 password");
+    assert_eq!(reason.reason, "configuration changed: another TCP MD5 password or TCP-AO key");
     assert!(world.log_text().contains("peer tor1: session down: configuration changed"));
     world.run_until_true(secs(5), |w| w.routes("tor1") == WEB);
     assert_eq!(world.status().peers[0].sessions, 2);
     assert_eq!(world.status().peers[1].sessions, 1, "the other one has no password");
+}
+
+/// With these keys of TCP-AO for the first router.
+fn signed_by(keys: &[u8]) -> String {
+    let key = |id| format!("{{ key-id = {id}, algorithm = \"hmac-sha1\", key-file = \"/{id}\" }}");
+    let keys = keys.iter().map(key).collect::<Vec<_>>().join(", ");
+    let lines = format!("remote-asn = 65000\ntcp-ao = [{keys}]");
+    BASE.replacen("remote-asn = 65000", &lines, 1)
+}
+
+#[test]
+fn other_keys_of_tcp_ao_leave_the_session_as_it_is() {
+    let mut world = World::new(&signed_by(&[1])).boot();
+    world.run(secs(60));
+    for keys in [&[1, 2][..], &[2, 1], &[2]] {
+        world.password = Reread::Replaced(keys[0]);
+        world.reload(&signed_by(keys));
+        world.run(secs(60));
+    }
+    assert_eq!(world.status().peers[0].sessions, 1);
+    assert_eq!(world.routes("tor1"), WEB);
+    let line = "peer tor1: other TCP-AO keys: it is asked to sign with its key 2";
+    assert!(world.log_text().contains(line), "{}", world.log_text());
+}
+
+#[test]
+fn another_kind_of_signature_needs_a_new_session() {
+    let mut world = World::new(&signed()).boot();
+    for (changes, text) in [(0, signed()), (1, signed_by(&[1])), (2, BASE.to_owned())] {
+        world.reload(&text);
+        world.run(secs(30));
+        assert_eq!(world.routes("tor1"), WEB);
+        assert_eq!(world.router("tor1").downs.len(), changes);
+    }
 }
 
 #[test]
@@ -167,6 +201,6 @@ fn a_password_that_cannot_be_read_again_does_not_end_a_good_session() {
     world.reload(&signed());
     world.run(secs(60));
     assert_eq!(world.router("tor1").downs, []);
-    let line = "peer tor1: the session keeps the password it has: no such file";
+    let line = "peer tor1: the session keeps the keys it has: no such file";
     assert!(world.log_text().contains(line), "{}", world.log_text());
 }

@@ -172,7 +172,7 @@ vipcastd VERSION, AS 65100, router ID 10.0.0.21
 
 × tor1  10.0.0.1  Connect, no session for 19s
         last session ended 19s ago: BFD session down: control detection time expired
-        last attempt failed 1.0s ago: no answer from 10.0.0.1 port 179: the router is down, TCP is filtered on the way, or the router demands a TCP MD5 password (waited 5s)
+        last attempt failed 1.0s ago: no answer from 10.0.0.1 port 179: the router is down, TCP is filtered on the way, or the router demands a TCP MD5 password or a TCP-AO key (waited 5s)
         next attempt in 2.9s
         BFD down for 19s: control detection time expired
 × tor2  10.0.0.2  Active, no session for 20s

@@ -75,7 +75,20 @@ pub(crate) enum Health {
 pub(crate) enum Reread {
     Same,
     Changed,
+    /// So that the connection goes on; the number of the key to use
+    Replaced(u8),
     Unreadable,
+}
+
+impl Reread {
+    fn news(self) -> Option<Tcp> {
+        match self {
+            Self::Same => None,
+            Self::Changed => Some(Tcp::KeysChanged),
+            Self::Replaced(id) => Some(Tcp::KeysReplaced(id)),
+            Self::Unreadable => Some(Tcp::KeysUnreadable("no such file".into())),
+        }
+    }
 }
 
 /// A router.
@@ -552,14 +565,10 @@ impl World {
                 let taken = self.routers.get(&peer).map_or(0, |router| router.taken);
                 self.feed(Input::Tcp(peer, serial, Tcp::Acknowledged(taken)));
             }
-            Output::ComparePassword(peer, _) => {
+            Output::CompareKeys(peer, _) => {
                 let connection = self.routers.get(&peer).and_then(|r| r.connection.as_ref());
                 let serial = connection.map(|(serial, _)| *serial);
-                let news = match &self.password {
-                    Reread::Same => None,
-                    Reread::Changed => Some(Tcp::PasswordChanged),
-                    Reread::Unreadable => Some(Tcp::PasswordUnreadable("no such file".into())),
-                };
+                let news = self.password.news();
                 if let (Some(serial), Some(news)) = (serial, news) {
                     self.feed(Input::Tcp(peer, serial, news));
                 }

@@ -124,7 +124,7 @@ fn configuration(first: u8, second: u8) -> (Config, Asn) {
         vrf: None,
         ttl: 1,
         minimum_ttl: None,
-        password: None,
+        authentication: None,
     };
     (Config { transport, session, connect_retry_time: RETRY, passive }, router_asn)
 }

@@ -150,7 +150,7 @@ impl Stage {
             }
             2 => {
                 if let Some(serial) = self.line(which >> 4) {
-                    self.peer.handle_password_changed(serial, self.now);
+                    self.peer.handle_keys_changed(serial, self.now);
                 }
             }
             3 => self.reads = !self.reads,
@@ -186,7 +186,7 @@ impl Stage {
             1 => self.peer.handle_closed(serial, None, now),
             2 => self.peer.handle_written(serial, now),
             3 => self.peer.handle_acknowledged(serial, 1000, now),
-            4 => self.peer.handle_password_changed(serial, now),
+            4 => self.peer.handle_keys_changed(serial, now),
             _ => {
                 // TCP came about after all: it is closed again.
                 self.lines.insert(serial, Line::default());

@@ -218,10 +218,10 @@ impl Peer {
         }
     }
 
-    /// The password that signs this connection is not the configured one any more.
-    pub fn handle_password_changed(&mut self, serial: Serial, now: Instant) {
+    /// What signs this connection is not what is configured any more.
+    pub fn handle_keys_changed(&mut self, serial: Serial, now: Instant) {
         if let Some(role) = self.connections.role_of(serial) {
-            self.end(role, DownReason::PasswordChanged, now);
+            self.end(role, DownReason::KeysChanged, now);
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn config() -> Config {
             vrf: None,
             ttl: 1,
             minimum_ttl: None,
-            password: None,
+            authentication: None,
         },
         session: connection::Config {
             local_asn: LOCAL,
