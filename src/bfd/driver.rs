@@ -17,9 +17,9 @@ use nix::sys::time::TimeSpec;
 use socket2::Socket;
 use tokio::sync::{mpsc, oneshot};
 
-use super::packet::Discard;
+use super::discard::Discards;
 use super::session;
-use super::sessions::{Config, Hops, Sessions};
+use super::sessions::{Config, Hops, Look, Sessions};
 use crate::route::PeerName;
 use crate::sys;
 
@@ -56,7 +56,9 @@ pub enum Event {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Datagrams dropped, by reason
-    pub discards: BTreeMap<Discard, u64>,
+    pub discards: Discards,
+    /// Every session there is
+    pub sessions: Vec<Look>,
 }
 
 /// Reaches the thread.
@@ -166,7 +168,8 @@ impl Driver {
                 Ok(Command::AdminDown) => self.sessions.admin_down(Instant::now()),
                 Ok(Command::Report(reply)) => {
                     // The asker may have given up waiting.
-                    let _ = reply.send(Report { discards: self.sessions.discards().clone() });
+                    let sessions = self.sessions.looks(Instant::now()).collect();
+                    let _ = reply.send(Report { discards: *self.sessions.discards(), sessions });
                 }
                 Err(std_mpsc::TryRecvError::Empty) => return true,
                 Err(std_mpsc::TryRecvError::Disconnected) => return false,

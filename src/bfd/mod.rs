@@ -31,7 +31,9 @@
 //! # Not implemented
 //!
 //! * The Echo function, demand mode of our own, authentication
+pub mod discard;
 pub mod driver;
+pub mod pace;
 pub mod packet;
 pub mod session;
 pub mod sessions;

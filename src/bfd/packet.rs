@@ -16,6 +16,8 @@ use std::fmt;
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
+use super::discard::Discard;
+
 /// The length of a packet without authentication.
 pub const LEN: usize = 24;
 
@@ -92,64 +94,6 @@ pub struct Packet {
     pub required_min_rx: Duration,
     /// Zero: do not send me Echo packets
     pub required_min_echo_rx: Duration,
-}
-
-/// Why a datagram was dropped; each is counted.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Discard {
-    /// Came over more hops than allowed (RFC 5881 §5, RFC 5883 §5), or with no TTL known
-    Ttl,
-    /// Not version 1
-    Version,
-    /// Shorter than a packet, or than its own Length
-    Length,
-    /// Detect Mult zero
-    DetectMult,
-    /// Multipoint bit set
-    Multipoint,
-    /// My Discriminator zero
-    MyDiscriminator,
-    /// Your Discriminator zero in a state other than Down and AdminDown
-    YourDiscriminator,
-    /// No session has this discriminator, or this source address on this port
-    UnknownSession,
-    /// A session has this discriminator, but not this source address or port
-    WrongSource,
-    /// Authentication where none is configured
-    Authentication,
-}
-
-impl Discard {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Ttl,
-        Self::Version,
-        Self::Length,
-        Self::DetectMult,
-        Self::Multipoint,
-        Self::MyDiscriminator,
-        Self::YourDiscriminator,
-        Self::UnknownSession,
-        Self::WrongSource,
-        Self::Authentication,
-    ];
-
-    /// A short fixed word for metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Ttl => "ttl",
-            Self::Version => "version",
-            Self::Length => "length",
-            Self::DetectMult => "detect-mult-zero",
-            Self::Multipoint => "multipoint",
-            Self::MyDiscriminator => "my-discriminator-zero",
-            Self::YourDiscriminator => "your-discriminator-zero",
-            Self::UnknownSession => "unknown-session",
-            Self::WrongSource => "wrong-source",
-            Self::Authentication => "authentication",
-        }
-    }
 }
 
 impl Packet {

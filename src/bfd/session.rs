@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::{Duration, Instant};
 
+use super::pace::Pace;
 use super::packet::{Diag, Packet, State};
 
 /// Below this rate a session may not send until it is Up (RFC 5880 §6.8.3).
@@ -33,16 +34,73 @@ pub enum Event {
 }
 
 /// What the peer last said (RFC 5880 §6.8.1).
-#[derive(Clone, Copy, Debug)]
-struct Remote {
-    discriminator: NonZeroU32,
-    state: State,
-    demand: bool,
-    detect_mult: NonZeroU8,
-    desired_min_tx: Duration,
-    required_min_rx: Duration,
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names are the RFC's")]
+pub struct Remote {
+    pub discriminator: NonZeroU32,
+    pub state: State,
+    pub control_plane_independent: bool,
+    pub demand: bool,
+    pub detect_mult: NonZeroU8,
+    pub desired_min_tx: Duration,
+    pub required_min_rx: Duration,
+    pub required_min_echo_rx: Duration,
     /// When it said so
-    at: Instant,
+    pub at: Instant,
+}
+
+/// What has come and gone.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Packets that went out
+    pub sent: u64,
+    /// Packets that came and were not dropped
+    pub received: u64,
+    /// How often the session came up
+    pub ups: u64,
+    /// How often it was Up and no longer is, for whatever reason
+    pub downs: u64,
+    /// Packets that came, since the session last came up or ceased to be
+    pub receive_pace: Pace,
+    /// Periodic packets that went out, since then
+    pub transmit_pace: Pace,
+}
+
+impl Counters {
+    fn handle_change(&mut self, from: State, to: State) {
+        if from == State::Up {
+            self.downs += 1;
+        }
+        if to == State::Up {
+            self.ups += 1;
+        }
+        if from == State::Up || to == State::Up {
+            (self.receive_pace, self.transmit_pace) = (Pace::default(), Pace::default());
+        }
+    }
+}
+
+/// What a session is like.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the names are the RFC's")]
+pub struct Look {
+    pub state: State,
+    /// For how long
+    pub state_age: Duration,
+    pub diag: Diag,
+    pub discriminator: NonZeroU32,
+    pub detect_mult: NonZeroU8,
+    /// What we tell the peer
+    pub announced: Timing,
+    /// While it is heard
+    pub remote: Option<Remote>,
+    /// What the peer last gave as its reason, if it was ever heard
+    pub remote_diag: Diag,
+    /// At which we send, before jitter
+    pub transmit_interval: Duration,
+    /// Silence for so long is failure; `None` while the peer is not heard
+    pub detection_time: Option<Duration>,
+    pub counters: Counters,
 }
 
 /// The protocol state of one session.
@@ -52,6 +110,8 @@ pub struct Session {
     discriminator: NonZeroU32,
     state: State,
     diag: Diag,
+    /// What the peer last gave as its reason
+    remote_diag: Diag,
     /// `None` until the peer is heard, and again when it was silent for a detection time
     remote: Option<Remote>,
     /// What we send as Desired Min TX and Required Min RX
@@ -68,14 +128,19 @@ pub struct Session {
     hurry: bool,
     last_tx: Option<Instant>,
     next_tx: Instant,
+    /// Since when it is in its state
+    since: Instant,
+    counters: Counters,
     random: fastrand::Rng,
     events: VecDeque<Event>,
 }
 
+/// The intervals of one end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Timing {
-    desired_min_tx: Duration,
-    required_min_rx: Duration,
+#[expect(missing_docs, reason = "the names are the RFC's")]
+pub struct Timing {
+    pub desired_min_tx: Duration,
+    pub required_min_rx: Duration,
 }
 
 impl Session {
@@ -91,6 +156,7 @@ impl Session {
             discriminator,
             state: State::Down,
             diag: Diag::NONE,
+            remote_diag: Diag::NONE,
             remote: None,
             announced: slow,
             in_force: slow,
@@ -100,6 +166,8 @@ impl Session {
             hurry: false,
             last_tx: None,
             next_tx: now,
+            since: now,
+            counters: Counters::default(),
             random: fastrand::Rng::with_seed(seed),
             events: VecDeque::new(),
         }
@@ -113,15 +181,20 @@ impl Session {
 
     /// Takes in a packet that the discards of RFC 5880 §6.8.6 let through, received at `at`.
     pub fn handle_packet(&mut self, packet: &Packet, at: Instant) {
+        self.counters.received += 1;
+        self.counters.receive_pace.handle_packet(at);
         self.remote = Some(Remote {
             discriminator: packet.my_discriminator,
             state: packet.state,
+            control_plane_independent: packet.control_plane_independent,
             demand: packet.demand,
             detect_mult: packet.detect_mult,
             desired_min_tx: packet.desired_min_tx,
             required_min_rx: packet.required_min_rx,
+            required_min_echo_rx: packet.required_min_echo_rx,
             at,
         });
+        self.remote_diag = packet.diag;
         if packet.is_final && self.polling {
             self.polling = std::mem::take(&mut self.poll_again);
             if !self.polling {
@@ -178,9 +251,11 @@ impl Session {
         // RFC 5880 §6.5: never both, and an answer is not a question.
         let is_final = std::mem::take(&mut self.final_due);
         self.hurry = false;
+        self.counters.sent += 1;
         if !is_final {
             // RFC 5880 §6.5: a Final is independent of periodic packets, it takes no one's place.
             self.last_tx = Some(now);
+            self.counters.transmit_pace.handle_packet(now);
             self.next_tx = now + self.jittered_interval();
         }
         Some(Packet {
@@ -238,6 +313,10 @@ impl Session {
     }
 
     fn enter(&mut self, next: State, diag: Diag, now: Instant) {
+        if self.state != next {
+            self.counters.handle_change(self.state, next);
+            self.since = now;
+        }
         self.state = next;
         self.diag = diag;
         // RFC 5880 §6.8.7: a change of state should be known sooner than the next interval.
@@ -317,6 +396,24 @@ impl Session {
 
 /// Looks.
 impl Session {
+    /// All that can be seen.
+    #[must_use]
+    pub fn look(&self, now: Instant) -> Look {
+        Look {
+            state: self.state,
+            state_age: now.saturating_duration_since(self.since),
+            diag: self.diag,
+            discriminator: self.discriminator,
+            detect_mult: self.config.detect_mult,
+            announced: self.announced,
+            remote: self.remote,
+            remote_diag: self.remote_diag,
+            transmit_interval: self.tx_interval(),
+            detection_time: self.detection_time(),
+            counters: self.counters,
+        }
+    }
+
     /// Why the state last changed for the worse.
     #[must_use]
     pub fn diag(&self) -> Diag {

@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use super::packet::{Discard, LEN, Packet, State};
+use super::discard::{Discard, Discards};
+use super::packet::{LEN, Packet};
 use super::session::{self, Event, Session};
 use crate::route::{PeerName, ScopedAddress};
 
@@ -53,6 +54,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Who sends to it, and to which port.
+    fn far_end(&self) -> (ScopedAddress, Hops) {
+        (self.remote, self.hops)
+    }
+
     /// Whether a session goes on when its configuration becomes `other`: its two ends stay.
     #[must_use]
     pub fn is_same_session(&self, other: &Self) -> bool {
@@ -77,12 +83,15 @@ pub struct Datagram<'a> {
 
 /// What one session is like now.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the names are the RFC's")]
 pub struct Look {
+    /// Whose it is
     pub peer: PeerName,
-    pub state: State,
-    pub discriminator: NonZeroU32,
-    pub remote_discriminator: Option<NonZeroU32>,
+    /// Between which ends
+    pub config: Config,
+    /// Its protocol state
+    pub session: session::Look,
+    /// Datagrams from its peer that were dropped, by reason
+    pub discards: Discards,
 }
 
 #[derive(Debug)]
@@ -90,6 +99,7 @@ struct Entry {
     peer: PeerName,
     config: Config,
     session: Session,
+    discards: Discards,
     /// No longer wanted: until then the peer is told so
     leaving: Option<Instant>,
 }
@@ -99,7 +109,7 @@ struct Entry {
 pub struct Sessions {
     entries: BTreeMap<NonZeroU32, Entry>,
     events: VecDeque<(PeerName, Event)>,
-    discards: BTreeMap<Discard, u64>,
+    discards: Discards,
     random: fastrand::Rng,
 }
 
@@ -110,7 +120,7 @@ impl Sessions {
         Self {
             entries: BTreeMap::new(),
             events: VecDeque::new(),
-            discards: BTreeMap::new(),
+            discards: Discards::default(),
             random: fastrand::Rng::with_seed(seed),
         }
     }
@@ -127,11 +137,12 @@ impl Sessions {
             return;
         }
         // Two sessions between the same two ends would contradict each other.
-        let ends = |config: &Config| (config.remote, config.hops);
-        self.entries.retain(|_, e| e.peer != *peer && ends(&e.config) != ends(&config));
+        let end = config.far_end();
+        self.entries.retain(|_, e| e.peer != *peer && e.config.far_end() != end);
         let discriminator = self.new_discriminator();
         let session = Session::new(config.session, discriminator, self.random.u64(..), now);
-        let entry = Entry { peer: peer.clone(), config, session, leaving: None };
+        let discards = Discards::default();
+        let entry = Entry { peer: peer.clone(), config, session, discards, leaving: None };
         self.entries.insert(discriminator, entry);
     }
 
@@ -155,7 +166,12 @@ impl Sessions {
     /// Takes in a datagram, or counts why not.
     pub fn handle_datagram(&mut self, datagram: Datagram<'_>) {
         if let Err(discard) = self.accept(datagram) {
-            *self.discards.entry(discard).or_default() += 1;
+            self.discards.count(discard);
+            let theirs = (datagram.source, datagram.hops);
+            let mut entries = self.entries.values_mut();
+            if let Some(entry) = entries.find(|entry| entry.config.far_end() == theirs) {
+                entry.discards.count(discard);
+            }
         }
         self.drain_events();
     }
@@ -200,19 +216,20 @@ impl Sessions {
         self.entries.iter().map(|(discriminator, entry)| (*discriminator, &entry.config))
     }
 
-    /// What every session is like now.
-    pub fn looks(&self) -> impl Iterator<Item = Look> + '_ {
-        self.entries.values().map(|entry| Look {
+    /// What every session is like now, but for those that are on their way out.
+    pub fn looks(&self, now: Instant) -> impl Iterator<Item = Look> + '_ {
+        let entries = self.entries.values().filter(|entry| entry.leaving.is_none());
+        entries.map(move |entry| Look {
             peer: entry.peer.clone(),
-            state: entry.session.state(),
-            discriminator: entry.session.discriminator(),
-            remote_discriminator: entry.session.remote_discriminator(),
+            config: entry.config.clone(),
+            session: entry.session.look(now),
+            discards: entry.discards,
         })
     }
 
     /// How many datagrams were dropped, by reason.
     #[must_use]
-    pub fn discards(&self) -> &BTreeMap<Discard, u64> {
+    pub fn discards(&self) -> &Discards {
         &self.discards
     }
 
@@ -221,8 +238,7 @@ impl Sessions {
         let entry = match packet.your_discriminator {
             Some(discriminator) => {
                 let entry = self.entries.get_mut(&discriminator).ok_or(Discard::UnknownSession)?;
-                let expected = (entry.config.remote, entry.config.hops);
-                if expected != (datagram.source, datagram.hops) {
+                if entry.config.far_end() != (datagram.source, datagram.hops) {
                     return Err(Discard::WrongSource);
                 }
                 entry
@@ -231,7 +247,7 @@ impl Sessions {
                 .entries
                 .values_mut()
                 .filter(|entry| entry.leaving.is_none())
-                .find(|e| (e.config.remote, e.config.hops) == (datagram.source, datagram.hops))
+                .find(|entry| entry.config.far_end() == (datagram.source, datagram.hops))
                 .ok_or(Discard::UnknownSession)?,
         };
         if datagram.ttl.is_none_or(|ttl| ttl < entry.config.minimum_ttl) {

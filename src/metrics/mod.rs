@@ -14,8 +14,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::bfd::discard::Discard;
 use crate::bfd::driver::Report;
-use crate::bfd::packet::Discard;
 use crate::service::health::Verdict;
 use crate::speaker::histogram::Histogram;
 use crate::speaker::status::Status;
@@ -96,7 +96,7 @@ impl Scrape {
             peers().filter_map(|(labels, peer)| Some((labels, i64::from(peer.bfd.as_ref()?.up))));
         gauges(encoder, "bfd_session_up", "Whether the BFD session is Up", bfd)?;
         let discards = Discard::ALL.iter().map(|reason| {
-            let count = self.bfd.discards.get(reason).copied().unwrap_or_default();
+            let count = self.bfd.discards.get(*reason);
             (vec![("reason", reason.label())], count)
         });
         counters(encoder, "bfd_discarded_packets", "BFD packets that were dropped", discards)

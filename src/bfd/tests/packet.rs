@@ -5,7 +5,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::bfd::packet::{Discard, LEN};
+use crate::bfd::discard::Discard;
+use crate::bfd::packet::LEN;
 
 /// Down, Detect Mult 3, discriminators 1 and 0, a second both ways.
 const DOWN: [u8; LEN] = [

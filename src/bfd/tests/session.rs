@@ -607,3 +607,29 @@ proptest! {
         prop_assert_eq!(asked.poll_timeout(), left_alone.poll_timeout());
     }
 }
+
+#[test]
+fn a_look_has_what_came_and_went_and_how_regularly() {
+    let begin = start();
+    let mut session = reached(State::Up, config(3, 300, 300), begin);
+    let before = session.look(begin).counters;
+    assert_eq!((before.ups, before.downs), (1, 0));
+    for at in [0, 90, 200, 290] {
+        session.handle_packet(&said_fast(State::Up), begin + millis(at));
+    }
+    let now = begin + millis(300);
+    let sent = drain(&mut session, now).len() as u64;
+    let look = session.look(now);
+    assert_eq!((look.state, look.state_age), (State::Up, millis(300)));
+    assert_eq!((look.transmit_interval, look.detection_time), (millis(300), Some(millis(900))));
+    assert_eq!(look.remote.expect("it is heard").at, begin + millis(290));
+    assert_eq!(look.counters.received, before.received + 4);
+    assert_eq!(look.counters.sent, before.sent + sent);
+    let pace = look.counters.receive_pace.intervals().expect("there are some");
+    assert_eq!((pace.shortest, pace.longest), (Duration::ZERO, millis(110)));
+
+    session.handle_timeout(now + secs(1));
+    let look = session.look(now + secs(1));
+    assert_eq!((look.state, look.remote, look.counters.downs), (State::Down, None, 1));
+    assert_eq!(look.counters.receive_pace.intervals(), None);
+}

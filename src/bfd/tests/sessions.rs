@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::bfd::packet::Discard;
+use crate::bfd::discard::Discard;
 use crate::bfd::session::Event;
 use crate::bfd::sessions::{self, Datagram, Hops, Sessions};
 use crate::route::PeerName;
@@ -40,12 +40,16 @@ fn four(now: Instant) -> Sessions {
 }
 
 fn discriminator_of(sessions: &Sessions, peer: &str) -> NonZeroU32 {
-    let look = sessions.looks().find(|look| look.peer == peer.into()).expect("a session");
-    look.discriminator
+    let look = sessions.looks(start()).find(|look| look.peer == peer.into()).expect("a session");
+    look.session.discriminator
+}
+
+fn discards(sessions: &Sessions) -> BTreeMap<Discard, u64> {
+    sessions.discards().iter().collect()
 }
 
 fn states(sessions: &Sessions) -> BTreeMap<PeerName, State> {
-    sessions.looks().map(|look| (look.peer, look.state)).collect()
+    sessions.looks(start()).map(|look| (look.peer, look.session.state)).collect()
 }
 
 fn events(sessions: &mut Sessions) -> Vec<(PeerName, Event)> {
@@ -137,8 +141,7 @@ fn every_datagram_reaches_its_session_or_is_counted_for_what_is_wrong_with_it() 
         deliver(&mut sessions, way, &packet.encode(), now);
         let moved: Vec<_> =
             states(&sessions).into_iter().filter(|(_, state)| *state != State::Down).collect();
-        let dropped: Vec<_> =
-            sessions.discards().iter().map(|(discard, count)| (*discard, *count)).collect();
+        let dropped: Vec<_> = sessions.discards().iter().collect();
         match expected {
             Ok(peer) => assert_eq!(
                 (moved, dropped),
@@ -152,7 +155,7 @@ fn every_datagram_reaches_its_session_or_is_counted_for_what_is_wrong_with_it() 
         }
         deliver(&mut totals, way, &packet.encode(), now);
     }
-    assert_eq!(*totals.discards(), expected_totals);
+    assert_eq!(discards(&totals), expected_totals);
 }
 
 #[test]
@@ -164,7 +167,7 @@ fn authentication_is_refused_where_none_is_configured() {
     octets[3] = 26;
     octets.extend([1, 2]);
     deliver(&mut sessions, (Hops::Single, SINGLE, Some(255)), &octets, now);
-    assert_eq!(*sessions.discards(), BTreeMap::from([(Discard::Authentication, 1)]));
+    assert_eq!(discards(&sessions), BTreeMap::from([(Discard::Authentication, 1)]));
     assert!(states(&sessions).values().all(|state| *state == State::Down));
 }
 
@@ -176,7 +179,7 @@ fn what_is_no_packet_is_counted_too() {
     deliver(&mut sessions, way, &[], now);
     deliver(&mut sessions, way, &[0; 24], now);
     deliver(&mut sessions, way, &[0; 24], now);
-    assert_eq!(*sessions.discards(), BTreeMap::from([(Discard::Length, 1), (Discard::Version, 2)]));
+    assert_eq!(discards(&sessions), BTreeMap::from([(Discard::Length, 1), (Discard::Version, 2)]));
 }
 
 #[test]
@@ -307,7 +310,7 @@ fn a_removed_session_says_so_for_a_while_and_is_unknown_then() {
     // At once, then at the slow rate; a packet of the peer brings nothing back.
     assert_eq!(farewell(&mut sessions, now), [State::AdminDown]);
     deliver(&mut sessions, (Hops::Single, SINGLE, Some(255)), &hello().encode(), now);
-    assert_eq!(*sessions.discards(), BTreeMap::from([(Discard::UnknownSession, 1)]));
+    assert_eq!(discards(&sessions), BTreeMap::from([(Discard::UnknownSession, 1)]));
     assert_eq!(farewell(&mut sessions, now + secs(1)), [State::AdminDown]);
 
     sessions.handle_timeout(now + secs(10));
@@ -376,10 +379,12 @@ proptest! {
                 payload[8..12].fill(0);
             }
             deliver(&mut sessions, (hops, source, Some(ttl | 0xf0)), &payload, now);
-            let counted = sessions.discards().values().sum::<u64>();
+            let counted = discards(&sessions).values().sum::<u64>();
             if counted == dropped {
                 let said = Packet::decode(&payload).expect("a good packet").my_discriminator;
-                let mut heard = sessions.looks().filter_map(|look| look.remote_discriminator);
+                let mut heard = sessions
+                    .looks(start())
+                    .filter_map(|look| look.session.remote.map(|remote| remote.discriminator));
                 prop_assert!(heard.any(|remote| remote == said));
             } else {
                 prop_assert_eq!(counted, dropped + 1);
@@ -387,4 +392,18 @@ proptest! {
             dropped = counted;
         }
     }
+}
+
+#[test]
+fn what_is_dropped_counts_for_the_peer_it_came_from() {
+    let now = start();
+    let mut sessions = four(now);
+    deliver(&mut sessions, (Hops::Single, SINGLE, Some(254)), &hello().encode(), now);
+    deliver(&mut sessions, (Hops::Single, SINGLE, Some(255)), b"short", now);
+    deliver(&mut sessions, (Hops::Single, STRANGER, Some(255)), &hello().encode(), now);
+    let theirs: BTreeMap<PeerName, Vec<(Discard, u64)>> =
+        sessions.looks(now).map(|look| (look.peer, look.discards.iter().collect())).collect();
+    assert_eq!(theirs[&"single".into()], [(Discard::Ttl, 1), (Discard::Length, 1)]);
+    assert_eq!(theirs[&"multi".into()], []);
+    assert_eq!(discards(&sessions).values().sum::<u64>(), 3);
 }
