@@ -137,6 +137,7 @@ fn the_file_with_everything_has_every_key() {
         "metrics",
         "log",
         "headers",
+        "auth",
     ];
     for (kind, key) in config::keys() {
         let exempt = tables.contains(&key) || key == "ca-file";

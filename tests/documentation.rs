@@ -14,6 +14,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("peer.NAME", "[peer.NAME]"),
     ("peer.NAME.tcp-ao", "[peer.NAME.tcp-ao]"),
     ("bfd.NAME", "[bfd.NAME]"),
+    ("bfd.NAME.auth", "[bfd.NAME.auth]"),
     ("pool.NAME", "[pool.NAME]"),
     ("advertisement.NAME", "[advertisement.NAME]"),
     ("service.NAME", "[service.NAME]"),

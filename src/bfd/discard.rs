@@ -21,7 +21,8 @@ pub enum Discard {
     UnknownSession,
     /// A session has this discriminator, but not this source address or port
     WrongSource,
-    /// Authentication where none is configured
+    /// Authentication where none is configured, none where it is, or not what it must be: another
+    /// type or key, a sequence number that came before, a wrong digest
     Authentication,
 }
 

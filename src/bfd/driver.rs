@@ -17,10 +17,12 @@ use nix::sys::time::TimeSpec;
 use socket2::Socket;
 use tokio::sync::{mpsc, oneshot};
 
+use super::authentication::Authentication;
 use super::discard::Discards;
 use super::session;
 use super::sessions::{Config, Hops, Look, Sessions};
 use crate::route::PeerName;
+use crate::secret::Key;
 use crate::sys;
 
 /// Above every thread of normal priority, below the kernel's own.
@@ -33,6 +35,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub enum Command {
     /// A session like this with the peer
     Set(PeerName, Config),
+    /// The key of a session's authentication, or why there is none
+    Key(PeerName, Authentication, Result<Key, String>),
     /// No session with the peer
     Remove(PeerName),
     /// AdminDown to every peer: we are about to stop
@@ -48,6 +52,8 @@ pub enum Event {
     Session(PeerName, session::Event),
     /// Sending to a peer, or receiving at all, does not work, or (`None`) works again
     Trouble(PeerName, Option<String>),
+    /// The key of a session that has one cannot be read again, for this reason
+    KeyUnreadable(PeerName, String),
     /// The thread runs at normal priority, for this reason
     NoRealtime(String),
 }
@@ -69,8 +75,27 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Sends a command; it is lost if the thread is gone, and with it the process.
+    /// Carries out a command. Where it needs a key, that is read meanwhile; the file may be where
+    /// nobody answers.
     pub fn send(&self, command: Command) {
+        let mut signed = None;
+        if let Command::Set(peer, Config { authentication: Some(authentication), .. }) = &command {
+            signed = Some((peer.clone(), authentication.clone()));
+        }
+        self.post(command);
+        let Some((peer, authentication)) = signed else { return };
+        let handle = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let Authentication { method, secret, .. } = &authentication;
+            let key = secret.read(method.longest_key()).map_err(|error| {
+                format!("cannot use {}: {}", secret.written("key"), sys::describe(&error))
+            });
+            handle.post(Command::Key(peer, authentication, key));
+        });
+    }
+
+    /// Sends a command; it is lost if the thread is gone, and with it the process.
+    fn post(&self, command: Command) {
         if self.commands.send(command).is_ok() {
             // A full counter means that the thread is being woken already.
             let _ = self.wake.write(1);
@@ -80,7 +105,7 @@ impl Handle {
     /// Counters; empty if the thread does not answer.
     pub async fn report(&self) -> Report {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Report(reply));
+        self.post(Command::Report(reply));
         answer.await.unwrap_or_default()
     }
 }
@@ -161,6 +186,17 @@ impl Driver {
                     self.close_unused();
                     self.open_receivers();
                 }
+                Ok(Command::Key(peer, authentication, Ok(key))) => {
+                    self.sessions.set_key(&peer, &authentication, key);
+                    self.note_of(&peer, None);
+                }
+                Ok(Command::Key(peer, _, Err(error))) => {
+                    if self.sessions.has_key(&peer) {
+                        self.unsent.push(Event::KeyUnreadable(peer, error));
+                    } else {
+                        self.note_of(&peer, Some(error));
+                    }
+                }
                 Ok(Command::Remove(peer)) => {
                     self.sessions.remove(&peer, Instant::now());
                     self.trouble.remove(&peer);
@@ -229,7 +265,7 @@ impl Driver {
             if self.trouble_with_receiving(discriminator) {
                 continue; // a session that cannot hear must not say that it is there
             }
-            match self.send(discriminator, &packet) {
+            match self.send(discriminator, packet.octets()) {
                 Ok(()) => self.note(discriminator, None),
                 Err(error) => {
                     // The next packet gets a new socket: addresses and routes may have changed.
@@ -267,13 +303,16 @@ impl Driver {
     /// Tells the owner about trouble once, and once that it is over.
     fn note(&mut self, discriminator: NonZeroU32, trouble: Option<String>) {
         let Some((peer, _)) = self.sessions.config(discriminator) else { return };
-        let peer = peer.clone();
+        self.note_of(&peer.clone(), trouble);
+    }
+
+    fn note_of(&mut self, peer: &PeerName, trouble: Option<String>) {
         let before = match &trouble {
             Some(text) => self.trouble.insert(peer.clone(), text.clone()),
-            None => self.trouble.remove(&peer),
+            None => self.trouble.remove(peer),
         };
         if before != trouble {
-            self.unsent.push(Event::Trouble(peer, trouble));
+            self.unsent.push(Event::Trouble(peer.clone(), trouble));
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! # Pieces
 //!
+//! * [`authentication`]: signatures of packets, and the change of a key.
 //! * [`packet`]: the Control packet and its octets; no state.
 //! * [`session`]: the state machine and timers of one session.
 //! * [`sessions`]: all of them; which one a datagram belongs to, or why it is dropped.
@@ -22,15 +23,16 @@
 //!
 //! # Supported standards
 //!
-//! * RFC 5880 asynchronous mode, Poll Sequences, slow start, all discards of §6.8.6; a peer in
-//!   demand mode is respected
+//! * RFC 5880 asynchronous mode, active and passive role, Poll Sequences, slow start, all discards
+//!   of §6.8.6, all authentication of §6.7; a peer in demand mode is respected
 //! * RFC 5881 single hop over IPv4 and IPv6: TTL 255 sent and demanded, source ports of §4
 //! * RFC 5883 multihop, on its own port, with a minimum TTL
 //! * RFC 5882 meaning to BGP
 //!
 //! # Not implemented
 //!
-//! * The Echo function, demand mode of our own, authentication
+//! * The Echo function, demand mode of our own
+pub mod authentication;
 pub mod discard;
 pub mod driver;
 pub mod pace;

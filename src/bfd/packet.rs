@@ -25,7 +25,7 @@ const VERSION: u8 = 1;
 const POLL: u8 = 0x20;
 const FINAL: u8 = 0x10;
 const CONTROL_PLANE_INDEPENDENT: u8 = 0x08;
-const AUTHENTICATION_PRESENT: u8 = 0x04;
+pub(super) const AUTHENTICATION_PRESENT: u8 = 0x04;
 const DEMAND: u8 = 0x02;
 const MULTIPOINT: u8 = 0x01;
 

@@ -20,6 +20,8 @@ pub struct Config {
     pub detect_mult: NonZeroU8,
     pub desired_min_tx: Duration,
     pub required_min_rx: Duration,
+    /// Says nothing before the peer does (RFC 5880 §6.1)
+    pub passive: bool,
 }
 
 /// What the session tells its owner.
@@ -362,7 +364,8 @@ impl Session {
 
     /// Whether periodic packets are sent (RFC 5880 §6.8.7).
     fn transmits(&self) -> bool {
-        let Some(remote) = &self.remote else { return true };
+        // RFC 5880 §6.8.7: who is passive has nothing to say to a peer that is not heard.
+        let Some(remote) = &self.remote else { return !self.config.passive };
         let both_up = self.state == State::Up && remote.state == State::Up;
         let demanded = remote.demand && both_up && !self.polling;
         !remote.required_min_rx.is_zero() && !demanded

@@ -10,10 +10,12 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use super::authentication::{Authentication, Keyring, Payload, Signed};
 use super::discard::{Discard, Discards};
-use super::packet::{LEN, Packet};
+use super::packet::Packet;
 use super::session::{self, Event, Session};
 use crate::route::{PeerName, ScopedAddress};
+use crate::secret::Key;
 
 /// How long a peer is told that its session is no longer wanted: three packets at the slow rate.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -51,6 +53,8 @@ pub struct Config {
     pub minimum_ttl: u8,
     /// Its timers
     pub session: session::Config,
+    /// What signs its packets
+    pub authentication: Option<Authentication>,
 }
 
 impl Config {
@@ -99,9 +103,35 @@ struct Entry {
     peer: PeerName,
     config: Config,
     session: Session,
+    /// `None` also while the key of its authentication is not known
+    keyring: Option<Keyring>,
     discards: Discards,
     /// No longer wanted: until then the peer is told so
     leaving: Option<Instant>,
+}
+
+impl Entry {
+    /// RFC 5880 §6.8.6: the A bit is set if and only if authentication is in use, and the packet
+    /// passes §6.7.
+    fn check(
+        &self,
+        packet: &Packet,
+        payload: &[u8],
+        at: Instant,
+    ) -> Result<Option<Signed>, Discard> {
+        match (&self.config.authentication, &self.keyring) {
+            (None, _) if packet.authentication_present => Err(Discard::Authentication),
+            (None, _) => Ok(None),
+            (Some(_), Some(keyring)) if packet.authentication_present => {
+                let length = payload.get(3).copied().map_or(0, usize::from);
+                let signed = payload.get(..length).and_then(|packet_octets| {
+                    keyring.check(packet_octets, packet.detect_mult.get(), at)
+                });
+                signed.map(Some).ok_or(Discard::Authentication)
+            }
+            (Some(_), _) => Err(Discard::Authentication),
+        }
+    }
 }
 
 /// Every session, by its own discriminator.
@@ -133,6 +163,9 @@ impl Sessions {
             && entry.config.is_same_session(&config)
         {
             entry.session.configure(config.session, now);
+            if config.authentication.is_none() || entry.config.authentication.is_none() {
+                entry.keyring = None;
+            }
             entry.config = config;
             return;
         }
@@ -142,8 +175,30 @@ impl Sessions {
         let discriminator = self.new_discriminator();
         let session = Session::new(config.session, discriminator, self.random.u64(..), now);
         let discards = Discards::default();
-        let entry = Entry { peer: peer.clone(), config, session, discards, leaving: None };
+        let (keyring, leaving) = (None, None);
+        let entry = Entry { peer: peer.clone(), config, session, keyring, discards, leaving };
         self.entries.insert(discriminator, entry);
+    }
+
+    /// The key of a peer's authentication, as it was found. Nothing is sent before.
+    pub fn set_key(&mut self, peer: &PeerName, authentication: &Authentication, key: Key) {
+        let sequence = self.random.u32(..);
+        let mut entries = self.entries.values_mut().filter(|entry| entry.leaving.is_none());
+        let Some(entry) = entries.find(|entry| entry.peer == *peer) else { return };
+        if entry.config.authentication.as_ref() != Some(authentication) {
+            return; // it was changed once more meanwhile, and that key comes, too
+        }
+        match &mut entry.keyring {
+            Some(keyring) => keyring.change(authentication, key, sequence),
+            None => entry.keyring = Some(Keyring::new(authentication, key, sequence)),
+        }
+    }
+
+    /// Whether packets of the session with this peer are signed.
+    #[must_use]
+    pub fn has_key(&self, peer: &PeerName) -> bool {
+        let mut entries = self.entries.values();
+        entries.any(|e| e.peer == *peer && e.leaving.is_none() && e.keyring.is_some())
     }
 
     /// Wants no session with `peer`. It is told AdminDown for a while, so that it does not take
@@ -186,10 +241,15 @@ impl Sessions {
     }
 
     /// The next packet to send, and with which session's socket.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<(NonZeroU32, [u8; LEN])> {
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(NonZeroU32, Payload)> {
         self.entries.iter_mut().find_map(|(discriminator, entry)| {
-            let packet = entry.session.poll_transmit(now)?;
-            Some((*discriminator, packet.encode()))
+            let mut payload = Payload::new(entry.session.poll_transmit(now)?.encode());
+            match &mut entry.keyring {
+                Some(keyring) => keyring.sign(&mut payload),
+                None if entry.config.authentication.is_some() => return None,
+                None => {}
+            }
+            Some((*discriminator, payload))
         })
     }
 
@@ -253,10 +313,13 @@ impl Sessions {
         if datagram.ttl.is_none_or(|ttl| ttl < entry.config.minimum_ttl) {
             return Err(Discard::Ttl);
         }
-        if packet.authentication_present {
-            return Err(Discard::Authentication);
-        }
+        let signed = entry.check(&packet, datagram.payload, datagram.at)?;
         entry.session.handle_packet(&packet, datagram.at);
+        if let (Some(keyring), Some(signed)) = (&mut entry.keyring, signed) {
+            // RFC 5880 §6.8.1 on bfd.AuthSeqKnown.
+            let forgotten = entry.session.timing().1.unwrap_or_default() * 2;
+            keyring.accept(&signed, datagram.at + forgotten);
+        }
         Ok(())
     }
 

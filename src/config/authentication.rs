@@ -1,13 +1,12 @@
 //! What signs a session: `password-file`, `password-credential`, `tcp-ao`.
 use super::problem::Problem;
-use super::secret::{SecretKeys, secret};
+use super::secret::{KEY, SecretKeys, required_secret, secret};
 use super::table::{Located, Table};
 use super::value::{Text, Written};
 use crate::bgp::authentication::{Algorithm, Authentication, MasterKey};
 
 const PASSWORD: SecretKeys =
     SecretKeys { file: "password-file", credential: "password-credential" };
-const KEY: SecretKeys = SecretKeys { file: "key-file", credential: "key-credential" };
 
 impl Written for Algorithm {
     const EXPECTED: &'static str =
@@ -56,13 +55,7 @@ fn master_key(mut table: Table<'_>, others: &[Located<MasterKey>]) -> Option<Mas
     let send_id = table.number::<u8>("key-id", 0..=255);
     let receive_id = table.number::<u8>("receive-id", 0..=255);
     let algorithm = table.required::<Text<Algorithm>>("algorithm", "\"hmac-sha1\"");
-    let is_kept = table.has(KEY.file).or(table.has(KEY.credential)).is_some();
-    let secret = secret(&mut table, &KEY);
-    if !is_kept {
-        let message = format!("[{}] needs `key-file` or `key-credential`", table.path());
-        let help = "a file or a systemd credential with the key; it is never written here";
-        table.problem(Problem::new(table.place(), message).help(help));
-    }
+    let secret = required_secret(&mut table, &KEY);
     let receive_id = receive_id.or(send_id.clone());
     if let (Some(send), Some(receive)) = (&send_id, &receive_id) {
         for other in others {

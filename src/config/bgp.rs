@@ -1,16 +1,13 @@
-//! `[bgp]` and `[bfd.*]`.
-use std::collections::BTreeMap;
+//! `[bgp]`
 use std::net::Ipv4Addr;
-use std::num::NonZeroU8;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::Bgp;
 use super::peer::Peers;
 use super::problem::{Place, Problem};
-use super::table::{LATER, Located, Reading, Table, untext};
+use super::table::{Located, Reading, Table, untext};
 use super::value::Text;
-use super::{Bgp, Named, in_order};
-use crate::bfd::session;
 use crate::bgp::connection::Restart;
 use crate::route::Asn;
 
@@ -20,11 +17,6 @@ pub(super) const ASNS: RangeInclusive<i64> = 1..=4_294_967_295;
 /// Long enough for systemd to start the daemon again and for a router that was refused once; no
 /// longer, since a host that dies without BFD is missed for this much longer (RFC 8538 §4).
 const RESTART_TIME: Duration = Duration::from_secs(20);
-const BFD_INTERVAL: Duration = Duration::from_millis(300);
-const DETECT_MULTIPLIER: NonZeroU8 = NonZeroU8::new(3).expect("not zero");
-/// Below this, a host's scheduler is the larger part of the interval.
-const SHORTEST_BFD_INTERVAL: Duration = Duration::from_millis(3);
-const LONGEST_BFD_INTERVAL: Duration = Duration::from_secs(60);
 
 /// `[bgp]`
 pub(super) fn bgp(mut table: Table<'_>) -> Option<Bgp> {
@@ -84,41 +76,4 @@ pub(super) fn usable(table: &Table<'_>, asn: &Located<u32>, key: &str) -> Option
     let help = "private AS numbers: 64512 to 65534 and 4200000000 to 4294967294 (RFC 6996)";
     table.problem(Problem::new(&asn.place, message).help(help));
     None
-}
-
-/// What a `[bfd.*]` says.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Profile {
-    pub(super) session: session::Config,
-    pub(super) minimum_ttl: u8,
-}
-
-/// `[bfd.*]`
-pub(super) fn profiles(named: Named<'_>) -> BTreeMap<String, Profile> {
-    in_order(named).into_iter().map(|(name, _, table)| (name, profile(table))).collect()
-}
-
-fn profile(mut table: Table<'_>) -> Profile {
-    let mut interval = |key| match table.optional::<Text<Duration>>(key) {
-        None => BFD_INTERVAL,
-        Some(interval) => {
-            let (Text(value), place) = (interval.value, interval.place);
-            if !(SHORTEST_BFD_INTERVAL..=LONGEST_BFD_INTERVAL).contains(&value) {
-                let message = format!("`{key}` must be from 3ms to 60s");
-                table.problem(Problem::new(&place, message));
-            }
-            value
-        }
-    };
-    let required_min_rx = interval("receive-interval");
-    let desired_min_tx = interval("transmit-interval");
-    let detect_mult =
-        table.number("detect-multiplier", 1..=255).and_then(|m| NonZeroU8::new(m.value));
-    let minimum_ttl = table.number("minimum-ttl", 1..=255).map_or(254, |ttl| ttl.value);
-    table.only_false(&["strict", "passive", "echo"]);
-    table.later(&["echo-interval", "auth"], LATER);
-    table.finish();
-    let detect_mult = detect_mult.unwrap_or(DETECT_MULTIPLIER);
-    let session = session::Config { detect_mult, desired_min_tx, required_min_rx };
-    Profile { session, minimum_ttl }
 }

@@ -121,7 +121,9 @@ fn check_host(table: &Table<'_>, host: &Located<String>) {
 
 fn headers(table: &mut Table<'_>, host: Option<&Located<String>>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let Some(inner) = table.table("headers") else { return headers };
+    let Some(inner) = table.subtable("headers", "service.NAME.check.NAME.headers") else {
+        return headers;
+    };
     for (name, value) in inner.all::<String>() {
         let problem = |message: String| Problem::new(&name.place, message);
         let Ok(key) = HeaderName::from_bytes(name.value.as_bytes()) else {

@@ -6,6 +6,7 @@
 mod accept;
 mod address;
 mod authentication;
+mod bfd;
 mod bgp;
 mod check;
 mod files;
@@ -27,10 +28,12 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use crate::bfd::authentication::Authentication;
+use crate::bfd::session;
 use crate::bfd::sessions::Hops;
 use crate::bgp::connection::Restart;
+use crate::rib;
 use crate::route::{Asn, NextHops, PeerName, ServiceName};
-use crate::{bfd, rib};
 use problem::{Place, Problem, listed, suggest};
 use table::{Located, Reading, Table};
 use value::Text;
@@ -85,14 +88,16 @@ pub struct Peer {
 }
 
 /// A `[bfd.*]`, as a peer uses it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Bfd {
     /// How far away the peer may be
     pub hops: Hops,
     /// The smallest TTL accepted
     pub minimum_ttl: u8,
     /// Its timers
-    pub session: bfd::session::Config,
+    pub session: session::Config,
+    /// What signs its packets
+    pub authentication: Option<Authentication>,
 }
 
 /// The least severe message that is logged.
@@ -142,7 +147,7 @@ fn build(sources: Vec<Source>, unreadable: Vec<Problem>) -> Result<Config, Error
 #[must_use]
 pub fn keys() -> Vec<(&'static str, &'static str)> {
     let reading = Reading::default();
-    let text = "[bgp]\n[peer.x.tcp-ao]\n[bfd.x]\n[pool.x]\n[advertisement.x]\n[community]\n\
+    let text = "[bgp]\n[peer.x.tcp-ao]\n[bfd.x.auth]\n[pool.x]\n[advertisement.x]\n[community]\n\
                 [service.x.check.http]\nhttp = \"\"\n[service.x.check.tcp]\ntcp = \"\"\n\
                 [metrics]\n[log]\n";
     read(&reading, &[Source { path: String::new(), text: text.into() }]);
@@ -176,7 +181,7 @@ fn read(reading: &Reading, sources: &[Source]) -> Option<Config> {
     }
     let communities = policy::communities(reading, sections.community);
     let bgp = sections.bgp.and_then(bgp::bgp);
-    let profiles = bgp::profiles(sections.bfd);
+    let profiles = bfd::profiles(sections.bfd);
     let peers = peer::peers(sections.peers, bgp.as_ref(), &profiles);
     if let (Some(bgp), Some(place)) = (&bgp, bgp_place) {
         bgp::check_router_id(reading, bgp, &place, &peers);

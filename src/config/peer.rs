@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::accept::accept;
 use super::authentication::authentication;
-use super::bgp::{ASNS, BGP_PORT, PORTS, Profile, usable};
+use super::bfd::Profile;
+use super::bgp::{ASNS, BGP_PORT, PORTS, usable};
 use super::problem::Problem;
 use super::remote::remote;
 use super::table::{Located, Table, untext};
@@ -78,7 +79,7 @@ fn peer(
     let accept = accept(&mut table);
     let vrf = vrf(&mut table);
     let profile = table.optional::<String>("bfd").and_then(|name| {
-        resolve(&table, "bfd", &name, profiles.iter().map(|(name, p)| (name.as_str(), *p)))
+        resolve(&table, "bfd", &name, profiles.iter().map(|(name, p)| (name.as_str(), p)))
     });
     table.finish();
 
@@ -88,12 +89,12 @@ fn peer(
         RemoteAsn::External => true,
         RemoteAsn::Internal => false,
     };
-    let bfd = profile.map(|Profile { session, minimum_ttl }| {
+    let bfd = profile.cloned().map(|Profile { session, minimum_ttl, authentication }| {
         let (hops, minimum_ttl) = match multihop {
             None => (Hops::Single, 255), // RFC 5881 §5
             Some(_) => (Hops::Multi, minimum_ttl),
         };
-        Bfd { hops, minimum_ttl, session }
+        Bfd { hops, minimum_ttl, session, authentication }
     });
     let ttl = match minimum_ttl {
         None => multihop.unwrap_or(if external { 1 } else { 255 }),

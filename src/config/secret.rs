@@ -11,6 +11,20 @@ pub(super) struct SecretKeys {
     pub(super) credential: &'static str,
 }
 
+/// How they are called where nothing more is to be said.
+pub(super) const KEY: SecretKeys = SecretKeys { file: "key-file", credential: "key-credential" };
+
+/// Exactly one of the two.
+pub(super) fn required_secret(table: &mut Table<'_>, keys: &SecretKeys) -> Option<Located<Secret>> {
+    let SecretKeys { file, credential } = keys;
+    if table.has(file).or(table.has(credential)).is_none() {
+        let message = format!("[{}] needs `{file}` or `{credential}`", table.path());
+        let help = "a file or a systemd credential with the key; it is never written here";
+        table.problem(Problem::new(table.place(), message).help(help));
+    }
+    secret(table, keys)
+}
+
 /// At most one of the two.
 pub(super) fn secret(table: &mut Table<'_>, keys: &SecretKeys) -> Option<Located<Secret>> {
     let SecretKeys { file: file_key, credential: credential_key } = keys;

@@ -173,10 +173,14 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A table under this key.
+    /// A table under this key of the top.
     pub(super) fn table(&mut self, key: &'static str) -> Option<Self> {
+        self.subtable(key, key)
+    }
+
+    /// A table under this key. `kind` is how the documentation calls it.
+    pub(super) fn subtable(&mut self, key: &'static str, kind: &'static str) -> Option<Self> {
         let (place, value) = self.take(key)?;
-        let kind = if self.kind.is_empty() { key } else { self.kind };
         let path = self.child(key);
         let entries = self.entries_of(&path, &path, &place, value)?;
         Some(Self::new(self.reading, self.source, kind, path, place, entries))

@@ -103,7 +103,7 @@ impl Speaker {
         let Some(config) = self.config.peers.get(name) else { return };
         let Some(entry) = self.peers.get_mut(name) else { return };
         let remote = entry.peer.address().ok().or(entry.bfd.remote);
-        let (Some(bfd), Some(remote)) = (config.bfd, remote) else { return };
+        let (Some(bfd), Some(remote)) = (config.bfd.clone(), remote) else { return };
         if entry.bfd.remote.is_some_and(|before| before != remote) {
             entry.bfd = BfdLook::new(now);
         }
@@ -115,6 +115,7 @@ impl Speaker {
             hops: bfd.hops,
             minimum_ttl: bfd.minimum_ttl,
             session: bfd.session,
+            authentication: bfd.authentication,
         };
         self.outputs.push_back(Output::Bfd(BfdCommand::Set(name.clone(), config)));
     }

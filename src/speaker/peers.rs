@@ -145,6 +145,10 @@ impl Speaker {
                             busy host (LimitRTPRIO= in the unit, or CAP_SYS_NICE)";
                 self.notice(Notice::new(Level::Warn, text).because(error));
             }
+            BfdEvent::KeyUnreadable(name, error) => {
+                let text = "BFD keeps the key it has";
+                self.notice(Notice::peer(Level::Warn, &name, text).because(error));
+            }
             BfdEvent::Trouble(name, trouble) => {
                 let Some(entry) = self.peers.get_mut(&name) else { return };
                 entry.bfd.trouble.clone_from(&trouble);

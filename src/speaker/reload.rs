@@ -145,7 +145,9 @@ impl Speaker {
         }
         let Some(after) = self.config.peers.get(name) else { return };
         let Some(entry) = self.peers.get_mut(name) else { return };
-        if before.bfd != after.bfd {
+        // The key may have changed where it is kept.
+        let is_signed = after.bfd.as_ref().is_some_and(|bfd| bfd.authentication.is_some());
+        if before.bfd != after.bfd || is_signed {
             if !bfd_goes_on(before, after) {
                 entry.bfd = BfdLook::new(now);
             }
@@ -190,7 +192,7 @@ impl Speaker {
 fn bfd_goes_on(before: &Peer, after: &Peer) -> bool {
     let ends = |peer: &Peer| {
         let Transport { remote, source_address, .. } = &peer.bgp.transport;
-        Some((peer.bfd?.hops, remote.clone(), *source_address))
+        Some((peer.bfd.as_ref()?.hops, remote.clone(), *source_address))
     };
     ends(before).is_some() && ends(before) == ends(after)
 }

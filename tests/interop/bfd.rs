@@ -161,6 +161,88 @@ fn a_multihop_peer_has_multihop_bfd() -> Result<()> {
     })
 }
 
+/// One host, and a BIRD that signs its BFD packets by key 7.
+fn signed(method: &str, key: &str) -> Result<Fabric> {
+    let mut fabric = pair_with(router(Kind::Bird, timers(300, 3)))?;
+    sign(&mut fabric, method, key)?;
+    Ok(fabric)
+}
+
+fn sign(fabric: &mut Fabric, method: &str, key: &str) -> Result<()> {
+    let router = &mut fabric.tor_mut(1).router;
+    router.config_mut().bfd_extra =
+        format!("interface \"*\" {{ authentication {method}; password \"{key}\" {{ id 7; }}; }};");
+    router.restart()
+}
+
+fn with_auth(fabric: &Fabric, auth: &str) -> String {
+    let text = peers(fabric, 1).replace("[bfd.tor1]", &format!("[bfd.tor1]\n{auth}"));
+    format!("{text}\n{POOLS}{WEB}\n[metrics]\nlisten = \"127.0.0.1:9179\"\n")
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn every_authentication_is_birds_too() -> Result<()> {
+    for (bird, ours) in [
+        ("simple", "simple-password"),
+        ("keyed md5", "keyed-md5"),
+        ("meticulous keyed md5", "meticulous-keyed-md5"),
+        ("keyed sha1", "keyed-sha1"),
+        ("meticulous keyed sha1", "meticulous-keyed-sha1"),
+    ] {
+        let fabric = signed(bird, "sesame")?;
+        let file = fabric.host(1).namespace.directory().join("key");
+        std::fs::write(&file, "sesame\n")?;
+        let auth = format!(
+            "passive = true\nauth = {{ type = \"{ours}\", key-id = 7, key-file = {file:?} }}"
+        );
+        let daemon = start(&fabric, 1, &with_auth(&fabric, &auth))?;
+        wait_status(&daemon, &format!("{ours} comes up"), is_up)?;
+        wait_up(&fabric, timers(300, 3))?;
+        std::thread::sleep(Duration::from_secs(3));
+        let status = daemon.status()?;
+        ensure!(is_up(&status) && status["peers"][0]["sessions"] == 1, "{ours}: {status:#}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_wrong_or_missing_bfd_key_is_no_bfd_and_a_reload_brings_the_right_one() -> Result<()> {
+    let mut fabric = signed("meticulous keyed sha1", "sesame")?;
+    let file = fabric.host(1).namespace.directory().join("key");
+    let auth =
+        format!("auth = {{ type = \"meticulous-keyed-sha1\", key-id = 7, key-file = {file:?} }}");
+    let daemon = start(&fabric, 1, &with_auth(&fabric, &auth))?;
+    let error = |status: &Value| status["peers"][0]["bfd"]["error"].clone();
+    wait_status(&daemon, "the key is missing", |status| {
+        let error = error(status).as_str().unwrap_or_default().to_owned();
+        is_established(status) && error.contains("cannot use key-file") && !is_up(status)
+    })?;
+    std::fs::write(&file, "mellon\n")?;
+    daemon.reload()?;
+    wait_status(&daemon, "the key is there", |status| error(status).is_null())?;
+    wait::until_true("packets are dropped for their authentication", BOUND, || {
+        let metrics = fabric.host(1).namespace.run("curl", ["-s", "127.0.0.1:9179/metrics"])?;
+        let count = metrics.lines().find(|line| line.contains("reason=\"authentication\""));
+        let is_counted = count.is_some_and(|line| !line.ends_with(" 0"));
+        Ok(is_counted && !is_up(&daemon.status()?))
+    })?;
+    std::fs::write(&file, "sesame\n")?;
+    daemon.reload()?;
+    wait_status(&daemon, "BFD is up", is_up)?;
+    // The key is changed here, and then at the router, which starts anew for it.
+    std::fs::write(&file, "speakfriend\n")?;
+    daemon.reload()?;
+    std::thread::sleep(Duration::from_secs(3));
+    ensure!(is_up(&daemon.status()?), "the former key is used until the router has the new one");
+    sign(&mut fabric, "meticulous keyed sha1", "speakfriend")?;
+    wait_status(&daemon, "BFD is up with the new key", |status| {
+        is_up(status) && status["peers"][0]["sessions"] == 2
+    })
+    .map(drop)
+}
+
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn packets_that_are_not_the_routers_are_counted_and_dropped() -> Result<()> {

@@ -693,7 +693,7 @@ impl World {
                 self.goodbyes.push("bfd admin down");
                 self.bfd.admin_down(self.now);
             }
-            BfdCommand::Report(_) => {}
+            BfdCommand::Key(..) | BfdCommand::Report(_) => {}
         }
     }
 
@@ -707,7 +707,7 @@ impl World {
                 continue;
             };
             if let Some(bfd) = &mut router.bfd {
-                bfd.handle_datagram(datagram(host(router.address), &packet, now));
+                bfd.handle_datagram(datagram(host(router.address), packet.octets(), now));
             }
         }
         for router in self.routers.values_mut() {
@@ -715,7 +715,7 @@ impl World {
             while let Some((_, packet)) = bfd.poll_transmit(now) {
                 moved = true;
                 if router.link {
-                    self.bfd.handle_datagram(datagram(router.address, &packet, now));
+                    self.bfd.handle_datagram(datagram(router.address, packet.octets(), now));
                 }
             }
             while let Some((_, event)) = bfd.poll_event() {
@@ -824,9 +824,11 @@ impl Router {
         let address = ScopedAddress { ip, zone };
         let bfd = peer.bfd.as_ref().map(|theirs| {
             let mut sessions = Sessions::new(77);
-            let config::Bfd { hops, minimum_ttl, session } = *theirs;
+            let config::Bfd { hops, minimum_ttl, session, .. } = *theirs;
             let remote = host(address);
-            let config = BfdConfig { remote, source: None, hops, minimum_ttl, session };
+            let authentication = None;
+            let config =
+                BfdConfig { remote, source: None, hops, minimum_ttl, session, authentication };
             sessions.set(&"host".into(), config, start);
             sessions
         });

@@ -72,8 +72,8 @@ fn configuration(config: &RouterConfig) -> String {
          debug protocols {{ states }};\n\
          router id {};\n\
          protocol device {{ }}\n\
-         protocol bfd bfd1 {{ }}\n",
-        config.router_id
+         protocol bfd bfd1 {{ {} }}\n",
+        config.router_id, config.bfd_extra
     );
     if config.kernel {
         for family in ["ipv4", "ipv6"] {

@@ -22,6 +22,8 @@ pub struct RouterConfig {
     pub kernel: bool,
     /// More configuration in the router's own language, at the top level.
     pub extra: String,
+    /// More configuration of BFD, which BIRD has inside a protocol of its own.
+    pub bfd_extra: String,
 }
 
 /// One neighbour of a router.
@@ -90,6 +92,7 @@ impl RouterConfig {
             announce: Vec::new(),
             kernel: true,
             extra: String::new(),
+            bfd_extra: String::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Drives the BFD cores through their public methods, on a virtual clock.
 #![expect(clippy::disallowed_methods, reason = "a test picks where its clock starts")]
+mod authentication;
 mod packet;
 mod session;
 mod sessions;
@@ -41,6 +42,7 @@ fn config(detect_mult: u8, desired_min_tx: u64, required_min_rx: u64) -> Config 
         detect_mult: mult(detect_mult),
         desired_min_tx: millis(desired_min_tx),
         required_min_rx: millis(required_min_rx),
+        passive: false,
     }
 }
 

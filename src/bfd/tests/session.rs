@@ -633,3 +633,19 @@ fn a_look_has_what_came_and_went_and_how_regularly() {
     assert_eq!((look.state, look.remote, look.counters.downs), (State::Down, None, 1));
     assert_eq!(look.counters.receive_pace.intervals(), None);
 }
+
+#[test]
+fn a_passive_session_speaks_when_it_is_spoken_to() {
+    let begin = start();
+    let passive = Config { passive: true, ..config(3, 300, 300) };
+    let mut session = Session::new(passive, discriminator(1), 7, begin);
+    assert_eq!((drain(&mut session, begin), session.poll_timeout()), (vec![], None));
+    session.handle_packet(&Packet { your_discriminator: None, ..said(State::Down) }, begin);
+    assert_eq!(drain(&mut session, begin), [sends(State::Init, Diag::NONE)]);
+    session.handle_packet(&said(State::Up), begin);
+    assert_eq!(drain(&mut session, begin).len(), 1);
+    // Silence for a detection time: there is nobody to tell (RFC 5880 §6.8.7).
+    let later = begin + secs(60);
+    session.handle_timeout(later);
+    assert_eq!((session.state(), drain(&mut session, later)), (State::Down, vec![]));
+}

@@ -26,7 +26,8 @@ fn wanted(remote: &str, hops: Hops) -> sessions::Config {
         Hops::Multi => 250,
     };
     let session = config(3, 300, 300);
-    sessions::Config { remote: ip(remote).into(), source: None, hops, minimum_ttl, session }
+    let (remote, authentication) = (ip(remote).into(), None);
+    sessions::Config { remote, source: None, hops, minimum_ttl, session, authentication }
 }
 
 /// Sessions with a peer next to us, one behind routers, and one that is watched both ways.
@@ -61,7 +62,7 @@ fn drain(sessions: &mut Sessions, now: Instant) -> Vec<(PeerName, Packet)> {
     let mut sent = Vec::new();
     while let Some((discriminator, octets)) = sessions.poll_transmit(now) {
         let (peer, _) = sessions.config(discriminator).expect("it has a configuration");
-        sent.push((peer.clone(), Packet::decode(&octets).expect("a good packet")));
+        sent.push((peer.clone(), Packet::decode(octets.octets()).expect("a good packet")));
     }
     sent.sort_by(|one, other| one.0.cmp(&other.0));
     sent
