@@ -68,6 +68,12 @@ impl Config {
     pub fn is_same_session(&self, other: &Self) -> bool {
         (self.remote, self.source, self.hops) == (other.remote, other.source, other.hops)
     }
+
+    /// Whether the peer cannot tell the two apart: the kernel may choose any source.
+    fn may_share_ends(&self, other: &Self) -> bool {
+        let sources = self.source.zip(other.source);
+        self.far_end() == other.far_end() && sources.is_none_or(|(ours, theirs)| ours == theirs)
+    }
 }
 
 /// A datagram that came to one of the two ports.
@@ -132,6 +138,13 @@ impl Entry {
             (Some(_), _) => Err(Discard::Authentication),
         }
     }
+
+    /// Tells the peer AdminDown for a while, so that it does not take the silence for a failure
+    /// (RFC 5880 §6.8.16).
+    fn leave(&mut self, now: Instant) {
+        self.session.admin_down(now);
+        self.leaving = Some(now + FAREWELL);
+    }
 }
 
 /// Every session, by its own discriminator.
@@ -156,22 +169,23 @@ impl Sessions {
     }
 
     /// Wants a session with `peer`. One between the same two ends stays as it is and changes its
-    /// timers with a Poll Sequence; any other starts anew.
+    /// timers with a Poll Sequence; any other starts anew, and the old one says goodbye where it
+    /// was.
     pub fn set(&mut self, peer: &PeerName, config: Config, now: Instant) {
         let mut entries = self.entries.values_mut().filter(|entry| entry.leaving.is_none());
-        if let Some(entry) = entries.find(|entry| entry.peer == *peer)
-            && entry.config.is_same_session(&config)
-        {
-            entry.session.configure(config.session, now);
-            if config.authentication.is_none() || entry.config.authentication.is_none() {
-                entry.keyring = None;
+        if let Some(entry) = entries.find(|entry| entry.peer == *peer) {
+            if entry.config.is_same_session(&config) {
+                entry.session.configure(config.session, now);
+                if config.authentication.is_none() || entry.config.authentication.is_none() {
+                    entry.keyring = None;
+                }
+                entry.config = config;
+                return;
             }
-            entry.config = config;
-            return;
+            entry.leave(now);
         }
         // Two sessions between the same two ends would contradict each other.
-        let end = config.far_end();
-        self.entries.retain(|_, e| e.peer != *peer && e.config.far_end() != end);
+        self.entries.retain(|_, entry| !entry.config.may_share_ends(&config));
         let discriminator = self.new_discriminator();
         let session = Session::new(config.session, discriminator, self.random.u64(..), now);
         let discards = Discards::default();
@@ -201,13 +215,11 @@ impl Sessions {
         entries.any(|e| e.peer == *peer && e.leaving.is_none() && e.keyring.is_some())
     }
 
-    /// Wants no session with `peer`. It is told AdminDown for a while, so that it does not take
-    /// the silence for a failure (RFC 5880 §6.8.16).
+    /// Wants no session with `peer`, which is told so.
     pub fn remove(&mut self, peer: &PeerName, now: Instant) {
         let mut entries = self.entries.values_mut().filter(|entry| entry.leaving.is_none());
         if let Some(entry) = entries.find(|entry| entry.peer == *peer) {
-            entry.session.admin_down(now);
-            entry.leaving = Some(now + FAREWELL);
+            entry.leave(now);
         }
     }
 

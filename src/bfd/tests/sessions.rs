@@ -271,30 +271,52 @@ fn another_minimum_ttl_holds_from_now_on_and_the_session_stays() {
 }
 
 #[test]
-fn other_ends_are_another_session() {
-    let before = wanted(SINGLE, Hops::Single);
+fn other_ends_are_another_session_and_the_old_one_says_goodbye() {
+    let here = |last: &str| Some(ip(&format!("192.0.2.{last}")));
+    let before = sessions::Config { source: here("8"), ..wanted(SINGLE, Hops::Single) };
     let table = [
         sessions::Config { remote: ip(STRANGER).into(), ..before.clone() },
-        sessions::Config { source: Some(ip("192.0.2.9")), ..before.clone() },
+        sessions::Config { source: here("9"), ..before.clone() },
         sessions::Config { hops: Hops::Multi, ..before.clone() },
         sessions::Config { source: None, hops: Hops::Multi, ..before.clone() },
     ];
     for changed in table {
         let now = start();
-        let mut sessions = four(now);
+        let mut sessions = Sessions::new(7);
+        sessions.set(&"single".into(), before.clone(), now);
         bring_up(&mut sessions, now);
         let old = discriminator_of(&sessions, "single");
         sessions.set(&"single".into(), changed.clone(), now);
         let new = discriminator_of(&sessions, "single");
         assert_ne!(old, new);
-        assert_eq!(sessions.config(old), None);
+        assert_eq!(sessions.config(old), Some((&"single".into(), &before)));
         assert_eq!(sessions.config(new), Some((&"single".into(), &changed)));
         assert_eq!(states(&sessions).get(&"single".into()), Some(&State::Down));
-        assert_eq!(sessions.configs().count(), 4);
         let first = drain(&mut sessions, now);
-        assert_eq!(first.len(), 1);
-        assert_eq!((first[0].1.state, first[0].1.your_discriminator), (State::Down, None));
+        let said: BTreeMap<_, _> = first
+            .iter()
+            .map(|(_, packet)| (packet.my_discriminator, (packet.state, packet.your_discriminator)))
+            .collect();
+        let goodbye = (State::AdminDown, Some(discriminator(2)));
+        assert_eq!(said, [(old, goodbye), (new, (State::Down, None))].into());
+        sessions.handle_timeout(now + secs(3));
+        assert_eq!(sessions.configs().map(|(one, _)| one).collect::<Vec<_>>(), [new]);
+        assert_eq!(events(&mut sessions), []);
     }
+}
+
+#[test]
+fn a_session_whose_source_may_still_be_the_same_says_no_goodbye() {
+    // The peer could not tell it from the first words of the new one.
+    let now = start();
+    let mut sessions = four(now);
+    bring_up(&mut sessions, now);
+    let old = discriminator_of(&sessions, "single");
+    let source = Some(ip("192.0.2.9"));
+    let changed = sessions::Config { source, ..wanted(SINGLE, Hops::Single) };
+    sessions.set(&"single".into(), changed, now);
+    assert_eq!(sessions.config(old), None);
+    assert_eq!(sessions.configs().count(), 4);
 }
 
 #[test]
