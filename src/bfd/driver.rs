@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::authentication::Authentication;
 use super::discard::Discards;
 use super::session;
-use super::sessions::{Config, Hops, Look, Sessions};
+use super::sessions::{Config, Generation, Hops, Look, Sessions};
 use crate::route::PeerName;
 use crate::secret::Key;
 use crate::sys;
@@ -49,7 +49,7 @@ pub enum Command {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
     /// A session changed
-    Session(PeerName, session::Event),
+    Session(PeerName, Generation, session::Event),
     /// Sending to a peer, or receiving at all, does not work, or (`None`) works again
     Trouble(PeerName, Option<String>),
     /// The key of a session that has one cannot be read again, for this reason
@@ -318,8 +318,8 @@ impl Driver {
 
     /// Hands over events without ever waiting; what does not fit is kept for the next turn.
     fn tell(&mut self) {
-        while let Some((peer, event)) = self.sessions.poll_event() {
-            self.unsent.push(Event::Session(peer, event));
+        while let Some((peer, generation, event)) = self.sessions.poll_event() {
+            self.unsent.push(Event::Session(peer, generation, event));
         }
         let sent = self
             .unsent

@@ -40,9 +40,16 @@ impl Hops {
     }
 }
 
+/// Tells the sessions apart that a peer has one after another: what happened to an earlier one says
+/// nothing about the one there is now.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Generation(pub u64);
+
 /// One session as the operator wants it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
+    /// Which of its peer's sessions; goes with its events
+    pub generation: Generation,
     /// Where the peer is
     pub remote: ScopedAddress,
     /// Our end; the kernel's choice when `None`
@@ -63,10 +70,12 @@ impl Config {
         (self.remote, self.hops)
     }
 
-    /// Whether a session goes on when its configuration becomes `other`: its two ends stay.
+    /// Whether a session goes on when its configuration becomes `other`: its two ends stay, and
+    /// nobody asked for another.
     #[must_use]
     pub fn is_same_session(&self, other: &Self) -> bool {
-        (self.remote, self.source, self.hops) == (other.remote, other.source, other.hops)
+        let identity = |config: &Self| (config.generation, config.source, config.far_end());
+        identity(self) == identity(other)
     }
 
     /// Whether the peer cannot tell the two apart: the kernel may choose any source.
@@ -151,7 +160,7 @@ impl Entry {
 #[derive(Debug)]
 pub struct Sessions {
     entries: BTreeMap<NonZeroU32, Entry>,
-    events: VecDeque<(PeerName, Event)>,
+    events: VecDeque<(PeerName, Generation, Event)>,
     discards: Discards,
     random: fastrand::Rng,
 }
@@ -266,7 +275,7 @@ impl Sessions {
     }
 
     /// What happened to which peer's session.
-    pub fn poll_event(&mut self) -> Option<(PeerName, Event)> {
+    pub fn poll_event(&mut self) -> Option<(PeerName, Generation, Event)> {
         self.events.pop_front()
     }
 
@@ -338,7 +347,7 @@ impl Sessions {
     fn drain_events(&mut self) {
         for entry in self.entries.values_mut() {
             while let Some(event) = entry.session.poll_event() {
-                self.events.push_back((entry.peer.clone(), event));
+                self.events.push_back((entry.peer.clone(), entry.config.generation, event));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::peers::BfdLook;
 use super::{Output, Speaker};
 use crate::bfd::driver::Command as BfdCommand;
-use crate::bfd::sessions::Config as BfdConfig;
+use crate::bfd::sessions::{Config as BfdConfig, Generation as BfdGeneration};
 use crate::bgp::transport::{NoPath, Remote, Transport};
 use crate::config::Peer as Config;
 use crate::netlink::{Addresses, Neighbours, Request};
@@ -108,8 +108,13 @@ impl Speaker {
             entry.bfd = BfdLook::new(now);
         }
         entry.bfd.remote = Some(remote);
+        let generation = *entry.bfd.generation.get_or_insert_with(|| {
+            self.next_generation += 1;
+            BfdGeneration(self.next_generation)
+        });
         let source = config.bgp.transport.source_address;
         let config = BfdConfig {
+            generation,
             remote,
             source,
             hops: bfd.hops,

@@ -10,6 +10,7 @@ use super::notice::{Level, Notice};
 use super::{Output, Speaker, Start, paths};
 use crate::bfd::driver::Event as BfdEvent;
 use crate::bfd::session::Event as BfdSessionEvent;
+use crate::bfd::sessions::Generation as BfdGeneration;
 use crate::bgp::Serial;
 use crate::bgp::adj_rib_out::Pending;
 use crate::bgp::connection::Opening;
@@ -56,12 +57,14 @@ pub(super) struct BfdLook {
     pub(super) trouble: Option<String>,
     /// The router that it is with, once that is known
     pub(super) remote: Option<ScopedAddress>,
+    /// Which session that is, once there is one: events of earlier ones may still be on their way
+    pub(super) generation: Option<BfdGeneration>,
 }
 
 impl BfdLook {
     /// A session that has just begun.
     pub(super) fn new(now: Instant) -> Self {
-        Self { up: false, since: now, reason: None, trouble: None, remote: None }
+        Self { up: false, since: now, reason: None, trouble: None, remote: None, generation: None }
     }
 }
 
@@ -157,7 +160,12 @@ impl Speaker {
                     None => Notice::peer(Level::Info, &name, "BFD works again"),
                 });
             }
-            BfdEvent::Session(name, event) => self.handle_bfd_session(&name, event, now),
+            BfdEvent::Session(name, generation, event) => {
+                let entry = self.peers.get(&name);
+                if entry.is_some_and(|entry| entry.bfd.generation == Some(generation)) {
+                    self.handle_bfd_session(&name, event, now);
+                }
+            }
         }
     }
 

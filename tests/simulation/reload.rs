@@ -1,4 +1,10 @@
 //! A new configuration touches nothing that did not change.
+use vipcast::bfd::driver::Event as BfdEvent;
+use vipcast::bfd::packet::Diag;
+use vipcast::bfd::session::Event as BfdSessionEvent;
+use vipcast::bfd::sessions::Generation;
+use vipcast::speaker::Input;
+
 use crate::world::{Health, Reread, World};
 use crate::{BASE, NOTHING, WEB, millis, secs};
 
@@ -117,6 +123,17 @@ fn changed_bfd_timers_are_negotiated_without_a_flap() {
         "[bfd.tor]\ntransmit-interval = \"1s\"\nreceive-interval = \"50ms\"",
     ));
     world.run(secs(60));
+    assert_eq!(world.router("tor1").downs, []);
+    assert!(world.status().peers[0].bfd.as_ref().expect("BFD").up);
+}
+
+#[test]
+fn the_failure_of_a_bfd_session_that_was_replaced_says_nothing_about_the_new_one() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(10));
+    let failed = BfdSessionEvent::Down(Diag::DETECTION_TIME_EXPIRED);
+    world.feed(Input::Bfd(BfdEvent::Session("tor1".into(), Generation(0), failed)));
+    world.run(secs(10));
     assert_eq!(world.router("tor1").downs, []);
     assert!(world.status().peers[0].bfd.as_ref().expect("BFD").up);
 }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use vipcast::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
 use vipcast::bfd::session::Event as BfdSessionEvent;
-use vipcast::bfd::sessions::{Config as BfdConfig, Datagram, Hops, Sessions};
+use vipcast::bfd::sessions::{
+    Config as BfdConfig, Datagram, Generation as BfdGeneration, Hops, Sessions,
+};
 use vipcast::bgp::Serial;
 use vipcast::bgp::connection::{
     Config as SessionConfig, Connection, Event, Opening, RemoteAsn, Restart,
@@ -718,7 +720,7 @@ impl World {
                     self.bfd.handle_datagram(datagram(router.address, packet.octets(), now));
                 }
             }
-            while let Some((_, event)) = bfd.poll_event() {
+            while let Some((_, _, event)) = bfd.poll_event() {
                 // RFC 5882: the router drops the session too.
                 if matches!(event, BfdSessionEvent::Down(_))
                     && let Some((_, connection)) = &mut router.connection
@@ -727,9 +729,9 @@ impl World {
                 }
             }
         }
-        while let Some((name, event)) = self.bfd.poll_event() {
+        while let Some((name, generation, event)) = self.bfd.poll_event() {
             moved = true;
-            self.feed(Input::Bfd(BfdEvent::Session(name, event)));
+            self.feed(Input::Bfd(BfdEvent::Session(name, generation, event)));
         }
         moved
     }
@@ -825,10 +827,16 @@ impl Router {
         let bfd = peer.bfd.as_ref().map(|theirs| {
             let mut sessions = Sessions::new(77);
             let config::Bfd { hops, minimum_ttl, session, .. } = *theirs;
-            let remote = host(address);
-            let authentication = None;
-            let config =
-                BfdConfig { remote, source: None, hops, minimum_ttl, session, authentication };
+            let (generation, remote) = (BfdGeneration(1), host(address));
+            let config = BfdConfig {
+                generation,
+                remote,
+                source: None,
+                hops,
+                minimum_ttl,
+                session,
+                authentication: None,
+            };
             sessions.set(&"host".into(), config, start);
             sessions
         });

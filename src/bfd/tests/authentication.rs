@@ -2,7 +2,7 @@
 use super::*;
 use crate::bfd::authentication::{Authentication, Keyring, Method, Payload};
 use crate::bfd::discard::Discard;
-use crate::bfd::sessions::{self, Datagram, Hops, Sessions};
+use crate::bfd::sessions::{self, Datagram, Generation, Hops, Sessions};
 use crate::secret::{Key, Secret};
 
 const METHODS: [Method; 5] = [
@@ -125,6 +125,7 @@ impl Pair {
     fn wanted(at: usize, authentication: Option<Authentication>) -> sessions::Config {
         let remote: std::net::IpAddr = ADDRESSES[1 - at].parse().expect("an address");
         sessions::Config {
+            generation: Generation(1),
             remote: remote.into(),
             source: None,
             hops: Hops::Single,

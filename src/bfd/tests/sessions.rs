@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::bfd::discard::Discard;
 use crate::bfd::session::Event;
-use crate::bfd::sessions::{self, Datagram, Hops, Sessions};
+use crate::bfd::sessions::{self, Datagram, Generation, Hops, Sessions};
 use crate::route::PeerName;
 
 const SINGLE: &str = "192.0.2.1";
@@ -26,8 +26,16 @@ fn wanted(remote: &str, hops: Hops) -> sessions::Config {
         Hops::Multi => 250,
     };
     let session = config(3, 300, 300);
-    let (remote, authentication) = (ip(remote).into(), None);
-    sessions::Config { remote, source: None, hops, minimum_ttl, session, authentication }
+    let (generation, remote, authentication) = (Generation(1), ip(remote).into(), None);
+    sessions::Config {
+        generation,
+        remote,
+        source: None,
+        hops,
+        minimum_ttl,
+        session,
+        authentication,
+    }
 }
 
 /// Sessions with a peer next to us, one behind routers, and one that is watched both ways.
@@ -54,7 +62,8 @@ fn states(sessions: &Sessions) -> BTreeMap<PeerName, State> {
 }
 
 fn events(sessions: &mut Sessions) -> Vec<(PeerName, Event)> {
-    std::iter::from_fn(|| sessions.poll_event()).collect()
+    let events = std::iter::from_fn(|| sessions.poll_event());
+    events.map(|(peer, _, event)| (peer, event)).collect()
 }
 
 /// The packets that are due, by the peer they are for.
@@ -303,6 +312,28 @@ fn other_ends_are_another_session_and_the_old_one_says_goodbye() {
         assert_eq!(sessions.configs().map(|(one, _)| one).collect::<Vec<_>>(), [new]);
         assert_eq!(events(&mut sessions), []);
     }
+}
+
+#[test]
+fn what_happened_to_a_session_is_told_from_what_happened_to_the_one_before_it() {
+    let now = start();
+    let mut sessions = four(now);
+    bring_up(&mut sessions, now);
+    let old = discriminator_of(&sessions, "single");
+    let (before, after) = (Generation(1), Generation(2));
+    sessions.handle_timeout(now + secs(4));
+    let again = sessions::Config { generation: after, ..wanted(SINGLE, Hops::Single) };
+    sessions.set(&"single".into(), again, now + secs(4));
+    assert_ne!(discriminator_of(&sessions, "single"), old);
+    let failed = Event::Down(Diag::DETECTION_TIME_EXPIRED);
+    assert_eq!(sessions.poll_event(), Some(("single".into(), before, failed)));
+    let your_discriminator = Some(discriminator_of(&sessions, "single"));
+    let way = (Hops::Single, SINGLE, Some(255));
+    for state in [State::Down, State::Up] {
+        let packet = Packet { your_discriminator, ..said(state) };
+        deliver(&mut sessions, way, &packet.encode(), now + secs(4));
+    }
+    assert_eq!(sessions.poll_event(), Some(("single".into(), after, Event::Up)));
 }
 
 #[test]
