@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: clock, sockets and a thread")]
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd;
@@ -14,13 +15,13 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
-use socket2::Socket;
 use tokio::sync::{mpsc, oneshot};
 
 use super::authentication::Authentication;
 use super::discard::Discards;
 use super::session;
 use super::sessions::{Config, Generation, Hops, Look, Sessions};
+use super::socket::{Receiver, Sender};
 use crate::route::PeerName;
 use crate::secret::Key;
 use crate::sys;
@@ -51,7 +52,7 @@ pub enum Event {
     /// A session changed
     Session(PeerName, Generation, session::Event),
     /// Sending to a peer, or receiving at all, does not work, or (`None`) works again
-    Trouble(PeerName, Option<String>),
+    Trouble(PeerName, Generation, Option<String>),
     /// The key of a session that has one cannot be read again, for this reason
     KeyUnreadable(PeerName, String),
     /// The thread runs at normal priority, for this reason
@@ -140,10 +141,11 @@ pub fn spawn(seed: u64, events: mpsc::Sender<Event>) -> io::Result<Handle> {
 struct Driver {
     sessions: Sessions,
     /// By port and whether IPv4
-    receivers: BTreeMap<(Hops, bool), super::socket::Receiver>,
+    receivers: BTreeMap<(Hops, bool), Receiver>,
     /// By our discriminator
-    senders: BTreeMap<NonZeroU32, Socket>,
-    trouble: BTreeMap<PeerName, String>,
+    senders: BTreeMap<NonZeroU32, Sender>,
+    /// By our discriminator
+    trouble: BTreeMap<NonZeroU32, String>,
     retry_at: Option<Instant>,
     random: fastrand::Rng,
     commands: std_mpsc::Receiver<Command>,
@@ -186,20 +188,11 @@ impl Driver {
                     self.close_unused();
                     self.open_receivers();
                 }
-                Ok(Command::Key(peer, authentication, Ok(key))) => {
-                    self.sessions.set_key(&peer, &authentication, key);
-                    self.note_of(&peer, None);
-                }
-                Ok(Command::Key(peer, _, Err(error))) => {
-                    if self.sessions.has_key(&peer) {
-                        self.unsent.push(Event::KeyUnreadable(peer, error));
-                    } else {
-                        self.note_of(&peer, Some(error));
-                    }
+                Ok(Command::Key(peer, authentication, key)) => {
+                    self.take_key(&peer, &authentication, key);
                 }
                 Ok(Command::Remove(peer)) => {
                     self.sessions.remove(&peer, Instant::now());
-                    self.trouble.remove(&peer);
                 }
                 Ok(Command::AdminDown) => self.sessions.admin_down(Instant::now()),
                 Ok(Command::Report(reply)) => {
@@ -213,9 +206,31 @@ impl Driver {
         }
     }
 
+    fn take_key(
+        &mut self,
+        peer: &PeerName,
+        authentication: &Authentication,
+        key: Result<Key, String>,
+    ) {
+        let had_key = self.sessions.has_key(peer);
+        let discriminator = self.sessions.session_with(peer);
+        match (key, discriminator) {
+            (Ok(key), _) => {
+                self.sessions.set_key(peer, authentication, key);
+                discriminator.into_iter().for_each(|it| self.note(it, None));
+            }
+            (Err(error), _) if had_key => {
+                self.unsent.push(Event::KeyUnreadable(peer.clone(), error));
+            }
+            (Err(error), Some(discriminator)) => self.note(discriminator, Some(error)),
+            (Err(_), None) => {}
+        }
+    }
+
     fn close_unused(&mut self) {
         let sessions = &self.sessions;
         self.senders.retain(|discriminator, _| sessions.config(*discriminator).is_some());
+        self.trouble.retain(|discriminator, _| sessions.owner(*discriminator).is_some());
         self.receivers.retain(|key, _| sessions.configs().any(|(_, config)| place(config) == *key));
     }
 
@@ -226,7 +241,7 @@ impl Driver {
             if self.receivers.contains_key(&key) {
                 continue;
             }
-            match super::socket::Receiver::bind(config.hops, config.remote.ip) {
+            match Receiver::bind(config.hops, config.remote.ip) {
                 Ok(receiver) => {
                     self.receivers.insert(key, receiver);
                     self.note(discriminator, None);
@@ -267,14 +282,8 @@ impl Driver {
             }
             match self.send(discriminator, packet.octets()) {
                 Ok(()) => self.note(discriminator, None),
-                Err(error) => {
-                    // The next packet gets a new socket: addresses and routes may have changed.
-                    self.senders.remove(&discriminator);
-                    self.note(
-                        discriminator,
-                        Some(format!("cannot send: {}", sys::describe(&error))),
-                    );
-                }
+                Err(error) => self
+                    .note(discriminator, Some(format!("cannot send: {}", sys::describe(&error)))),
             }
         }
     }
@@ -286,33 +295,24 @@ impl Driver {
 
     fn send(&mut self, discriminator: NonZeroU32, packet: &[u8]) -> io::Result<()> {
         let Some((_, config)) = self.sessions.config(discriminator) else { return Ok(()) };
-        let socket = match self.senders.entry(discriminator) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(super::socket::open_sender(config, &mut self.random)?)
+        match self.senders.entry(discriminator) {
+            Entry::Occupied(entry) => entry.into_mut().send(packet),
+            Entry::Vacant(entry) => {
+                entry.insert(Sender::open(config, &mut self.random)?).send(packet)
             }
-        };
-        match socket.send(packet) {
-            // The peer's answer to an earlier packet that nobody there listens: this one did not
-            // go out, the next will.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-            result => result.map(drop),
         }
     }
 
-    /// Tells the owner about trouble once, and once that it is over.
+    /// Tells the owner about trouble once, and once that it is over. Nobody wants to know about a
+    /// session that is on its way out.
     fn note(&mut self, discriminator: NonZeroU32, trouble: Option<String>) {
-        let Some((peer, _)) = self.sessions.config(discriminator) else { return };
-        self.note_of(&peer.clone(), trouble);
-    }
-
-    fn note_of(&mut self, peer: &PeerName, trouble: Option<String>) {
+        let Some((peer, generation)) = self.sessions.owner(discriminator) else { return };
         let before = match &trouble {
-            Some(text) => self.trouble.insert(peer.clone(), text.clone()),
-            None => self.trouble.remove(peer),
+            Some(text) => self.trouble.insert(discriminator, text.clone()),
+            None => self.trouble.remove(&discriminator),
         };
         if before != trouble {
-            self.unsent.push(Event::Trouble(peer.clone(), trouble));
+            self.unsent.push(Event::Trouble(peer.clone(), generation, trouble));
         }
     }
 

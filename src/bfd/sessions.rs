@@ -220,8 +220,16 @@ impl Sessions {
     /// Whether packets of the session with this peer are signed.
     #[must_use]
     pub fn has_key(&self, peer: &PeerName) -> bool {
-        let mut entries = self.entries.values();
-        entries.any(|e| e.peer == *peer && e.leaving.is_none() && e.keyring.is_some())
+        let wanted =
+            self.session_with(peer).and_then(|discriminator| self.entries.get(&discriminator));
+        wanted.is_some_and(|entry| entry.keyring.is_some())
+    }
+
+    /// The session with this peer, by its discriminator.
+    #[must_use]
+    pub fn session_with(&self, peer: &PeerName) -> Option<NonZeroU32> {
+        let wanted = |(_, entry): &(_, &Entry)| entry.peer == *peer && entry.leaving.is_none();
+        self.entries.iter().find(wanted).map(|(discriminator, _)| *discriminator)
     }
 
     /// Wants no session with `peer`, which is told so.
@@ -290,6 +298,13 @@ impl Sessions {
     #[must_use]
     pub fn config(&self, discriminator: NonZeroU32) -> Option<(&PeerName, &Config)> {
         self.entries.get(&discriminator).map(|entry| (&entry.peer, &entry.config))
+    }
+
+    /// Who wants to know about a session; nobody, once it is on its way out.
+    #[must_use]
+    pub fn owner(&self, discriminator: NonZeroU32) -> Option<(&PeerName, Generation)> {
+        let entry = self.entries.get(&discriminator).filter(|entry| entry.leaving.is_none())?;
+        Some((&entry.peer, entry.config.generation))
     }
 
     /// Every session's configuration.

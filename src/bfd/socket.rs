@@ -2,12 +2,12 @@
 #![expect(clippy::disallowed_methods, reason = "driver: stamps datagrams with the time they came")]
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::sessions::{Config, Datagram, Hops};
 use crate::route::ScopedAddress;
@@ -83,35 +83,103 @@ impl AsFd for Receiver {
     }
 }
 
-/// Opens the socket that one session sends with: its own source port (RFC 5881 §4), TTL 255, and
-/// the source address that the kernel would use for BGP too.
-pub(super) fn open_sender(config: &Config, random: &mut fastrand::Rng) -> io::Result<Socket> {
-    let socket = new_socket(config.remote.ip)?;
-    let unspecified: IpAddr = match config.remote.ip {
-        IpAddr::V4(_) => {
-            socket.set_ttl_v4(255)?;
-            socket.set_tos_v4(CONTROL)?;
-            Ipv4Addr::UNSPECIFIED.into()
-        }
-        IpAddr::V6(_) => {
-            socket.set_unicast_hops_v6(255)?;
-            socket.set_tclass_v6(CONTROL)?;
-            Ipv6Addr::UNSPECIFIED.into()
-        }
-    };
-    let source = config.source.unwrap_or(unspecified);
-    let mut attempts = 64;
-    loop {
-        let port = random.u16(SOURCE_PORTS);
-        match socket.bind(&SocketAddr::new(source, port).into()) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => {
-                attempts -= 1;
+/// What one session sends with: a source port of its own for as long as it lives (RFC 5881 §4), TTL
+/// 255 (§5), and the source address that the kernel would use for BGP too.
+///
+/// The socket is not connected, so that the ICMP answer to one packet does not cost the next one.
+#[derive(Debug)]
+pub(super) struct Sender {
+    socket: Socket,
+    to: SockAddr,
+    /// Whose choice the source address was
+    source: Option<IpAddr>,
+    /// What the socket is bound to
+    from: SocketAddr,
+}
+
+impl Sender {
+    /// Binds a port that is free.
+    pub(super) fn open(config: &Config, random: &mut fastrand::Rng) -> io::Result<Self> {
+        let to = config.remote.with_port(config.hops.port());
+        let from = source_towards(to, config.source)?;
+        let mut attempts = 64;
+        let (socket, from) = loop {
+            let from = with_port(from, random.u16(SOURCE_PORTS));
+            match bind_sender(from) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => {
+                    attempts -= 1;
+                }
+                result => break (result?, from),
             }
-            result => break result?,
+        };
+        Ok(Self { socket, to: to.into(), source: config.source, from })
+    }
+
+    /// Sends a packet.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says. The next packet goes from the same port, and from another address
+    /// only if the kernel would choose another one by then: the old one is gone.
+    pub(super) fn send(&mut self, packet: &[u8]) -> io::Result<()> {
+        let result = self.socket.send_to(packet, &self.to).map(drop);
+        if result.is_err() {
+            self.follow();
+        }
+        result
+    }
+
+    /// Binds anew if the kernel has another source address for us. What does not work now is tried
+    /// again with the next packet.
+    fn follow(&mut self) {
+        let to = self.to.as_socket();
+        let source = to.and_then(|to| source_towards(to, self.source).ok());
+        let from = source.map(|source| with_port(source, self.from.port()));
+        if let Some(from) = from.filter(|from| *from != self.from)
+            && let Ok(socket) = bind_sender(from)
+        {
+            (self.socket, self.from) = (socket, from);
         }
     }
-    socket.connect(&config.remote.with_port(config.hops.port()).into())?;
+}
+
+/// The address that a peer is spoken to from: the operator's choice or the kernel's.
+fn source_towards(to: SocketAddr, source: Option<IpAddr>) -> io::Result<SocketAddr> {
+    match (source, to) {
+        (Some(IpAddr::V6(ip)), SocketAddr::V6(to)) => {
+            Ok(SocketAddrV6::new(ip, 0, 0, to.scope_id()).into())
+        }
+        (Some(ip), _) => Ok(SocketAddr::new(ip, 0)),
+        (None, _) => {
+            // A datagram socket that is connected sends nothing, but has a source address.
+            let socket = new_socket(to.ip())?;
+            socket.connect(&to.into())?;
+            socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+        }
+    }
+}
+
+fn bind_sender(from: SocketAddr) -> io::Result<Socket> {
+    let socket = new_socket(from.ip())?;
+    match from {
+        SocketAddr::V4(_) => {
+            socket.set_ttl_v4(255)?;
+            socket.set_tos_v4(CONTROL)?;
+        }
+        SocketAddr::V6(_) => {
+            socket.set_unicast_hops_v6(255)?;
+            socket.set_tclass_v6(CONTROL)?;
+        }
+    }
+    // Nobody reads what comes here; the kernel's least is enough for it to keep.
+    socket.set_recv_buffer_size(0)?;
+    socket.bind(&from.into())?;
     Ok(socket)
+}
+
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
 }
 
 fn new_socket(remote: IpAddr) -> io::Result<Socket> {

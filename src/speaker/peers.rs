@@ -152,8 +152,11 @@ impl Speaker {
                 let text = "BFD keeps the key it has";
                 self.notice(Notice::peer(Level::Warn, &name, text).because(error));
             }
-            BfdEvent::Trouble(name, trouble) => {
+            BfdEvent::Trouble(name, generation, trouble) => {
                 let Some(entry) = self.peers.get_mut(&name) else { return };
+                if entry.bfd.generation != Some(generation) {
+                    return;
+                }
                 entry.bfd.trouble.clone_from(&trouble);
                 self.notice(match trouble {
                     Some(text) => Notice::peer(Level::Warn, &name, "BFD").because(text),

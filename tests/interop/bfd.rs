@@ -311,6 +311,31 @@ fn packets_that_are_not_the_routers_are_counted_and_dropped() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_packet_that_cannot_be_sent_changes_no_source_port() -> Result<()> {
+    let fabric = pair_with(router(Kind::Bird, timers(300, 3)))?;
+    let daemon = announce(&fabric, 1)?;
+    wait_status(&daemon, "BFD and BGP are up", is_up)?;
+    let host = &fabric.host(1).namespace;
+    let ports = || host.run("ss", ["-Huan", "sport >= 49152"]);
+    let before = ports()?;
+    ensure!(before.contains("10.1.1.1:"), "from our address: {before}");
+    // The kernel says EPERM to whoever sends.
+    let table = "add table inet cut\nadd chain inet cut out { type filter hook output priority 0; }\n\
+                 add rule inet cut out udp dport 3784 drop\n";
+    host.feed("nft", &["-f", "-"], table)?;
+    let error = |status: &Value| {
+        let error = status["peers"][0]["bfd"]["error"].as_str();
+        error.is_some_and(|text| text.contains("cannot send"))
+    };
+    wait_status(&daemon, "the trouble is named", error)?;
+    host.feed("nft", &["-f", "-"], "delete table inet cut\n")?;
+    wait_status(&daemon, "BFD is up again", is_up)?;
+    ensure!(ports()? == before, "RFC 5881 section 4: one port for a session's whole life");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
 fn another_bfd_daemon_on_the_host_is_named() -> Result<()> {
     let fabric = pair(Kind::Bird)?;
     let socket = fabric.host(1).namespace.enter(|| UdpSocket::bind("0.0.0.0:3784"))??;

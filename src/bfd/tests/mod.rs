@@ -5,6 +5,7 @@ mod packet;
 mod session;
 mod sessions;
 mod simulation;
+mod socket;
 
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::{Duration, Instant};
