@@ -1,46 +1,68 @@
-//! A root file system of Debian for [`Container`](crate::container::Container)s, made once from
-//! where this machine gets its packages.
+//! Root file systems of Debian, for [`Container`](crate::container::Container)s, made once from where
+//! this machine gets its packages.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::cache::made_once;
 use crate::netns::complete;
 
-/// Beside the essential ones and apt: a booting system, a web server to be checked, what vipcast
-/// needs, and rpm, so that its other package can be tried too.
-const PACKAGES: &str = "dbus,iproute2,libgcc-s1,nginx-light,procps,rpm,systemd,systemd-sysv";
+/// What a root file system is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe {
+    /// The release; otherwise the one that runs here.
+    release: Option<&'static str>,
+    /// Beside the essential packages and apt; `name/suite` is taken from that suite.
+    packages: &'static str,
+}
 
-/// Makes a root file system in the directory `cache`, unless it is there.
-pub fn root(cache: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(cache)?;
-    let cache = cache.canonicalize()?;
-    let (root, complete_mark) = (cache.join("root"), cache.join("packages"));
-    // Until the end of the function, so that tests that want it at once make it once.
-    let lock = File::create(cache.join("lock"))?;
-    lock.lock()?;
-    let suite = suite()?;
-    let wanted = format!("{suite} {PACKAGES}\n");
-    if fs::read_to_string(&complete_mark).is_ok_and(|had| had == wanted) {
-        return Ok(root);
+/// A booting system, a web server to be checked, what vipcast needs, and rpm, so that its other
+/// package can be tried too.
+pub const CONTAINER: Recipe = Recipe {
+    release: None,
+    packages: "dbus,iproute2,libgcc-s1,nginx-light,procps,rpm,systemd,systemd-sysv",
+};
+
+impl Recipe {
+    /// Makes such a root file system in the directory `cache`, unless it is there.
+    pub fn root(&self, cache: &Path) -> Result<PathBuf> {
+        made_once(cache, "root", &self.words()?, |root| self.make(root))
     }
-    if root.exists() {
-        fs::remove_dir_all(&root).context("cannot remove the old root file system")?;
+
+    /// All of it in words: it has changed if they have.
+    pub(crate) fn words(&self) -> Result<String> {
+        Ok(format!("{} {}\n", self.suite()?, self.packages))
     }
-    let mut mmdebstrap = Command::new("mmdebstrap");
-    mmdebstrap.args(["--quiet", "--variant=apt"]);
-    mmdebstrap.arg(format!("--include={PACKAGES}"));
-    mmdebstrap.args(options()?.lines().map(|option| format!("--aptopt={option}")));
-    mmdebstrap.arg(&suite).arg(&root).args(sources(&suite)?);
-    complete(&mut mmdebstrap)?;
-    fs::write(complete_mark, wanted)?;
-    Ok(root)
+
+    fn suite(&self) -> Result<String> {
+        self.release.map_or_else(own_suite, |release| Ok(release.to_owned()))
+    }
+
+    fn make(&self, root: &Path) -> Result<()> {
+        let suite = self.suite()?;
+        let mut mmdebstrap = Command::new("mmdebstrap");
+        mmdebstrap.args(["--quiet", "--variant=apt"]);
+        mmdebstrap.arg(format!("--include={}", self.packages));
+        mmdebstrap.args(options()?.lines().map(|option| format!("--aptopt={option}")));
+        mmdebstrap.arg(&suite).arg(root);
+        mmdebstrap.args(match self.release {
+            None => own_sources(&suite)?,
+            Some(release) => sources_with_backports(release)?,
+        });
+        complete(&mut mmdebstrap).map(drop).with_context(|| {
+            format!(
+                "cannot make a root file system of {suite}: is it where this machine gets its \
+                 packages, and does debian-archive-keyring have its keys?"
+            )
+        })
+    }
 }
 
 /// The release of Debian that runs here, like `bookworm`.
-fn suite() -> Result<String> {
+fn own_suite() -> Result<String> {
     let text = fs::read_to_string("/etc/os-release").context("no /etc/os-release")?;
     let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     Ok(name.context("no VERSION_CODENAME in /etc/os-release")?.trim_matches('"').to_owned())
@@ -54,11 +76,7 @@ fn options() -> Result<String> {
 }
 
 /// The distribution's own package sources of this machine, as lines of sources.list.
-fn sources(suite: &str) -> Result<Vec<String>> {
-    let format = "$(REPO_URI) $(RELEASE) $(COMPONENT)";
-    let mut command = Command::new("apt-get");
-    command.args(["indextargets", "--format", format, "Created-By: Packages"]);
-    let targets = complete(&mut command)?;
+fn own_sources(suite: &str) -> Result<Vec<String>> {
     let suites = ["", "-updates", "-security"].map(|part| format!("{suite}{part}"));
     // What is in Debian's main may be in Ubuntu's universe.
     let own =
@@ -66,7 +84,23 @@ fn sources(suite: &str) -> Result<Vec<String>> {
     let own: Vec<String> = own.collect();
     let is_own = |target: &&str| own.iter().any(|end| target.ends_with(end.as_str()));
     let lines: Vec<String> =
-        targets.lines().filter(is_own).map(|target| format!("deb {target}")).collect();
+        targets()?.lines().filter(is_own).map(|target| format!("deb {target}")).collect();
     ensure!(!lines.is_empty(), "apt-get knows no source of {suite}");
     Ok(lines)
+}
+
+/// Another release and what was made for it later: they are where this machine's own release is.
+fn sources_with_backports(release: &str) -> Result<Vec<String>> {
+    let (own, targets) = (own_suite()?, targets()?);
+    let place = targets.lines().find_map(|target| target.strip_suffix(&format!(" {own} main")));
+    let place = place.with_context(|| format!("apt-get knows no source of {own}"))?;
+    let suites = [release.to_owned(), format!("{release}-backports")];
+    Ok(suites.map(|suite| format!("deb {place} {suite} main")).to_vec())
+}
+
+/// All that apt-get knows of, as `PLACE SUITE COMPONENT`.
+fn targets() -> Result<String> {
+    let format = "$(REPO_URI) $(RELEASE) $(COMPONENT)";
+    let mut command = Command::new("apt-get");
+    complete(command.args(["indextargets", "--format", format, "Created-By: Packages"]))
 }

@@ -16,6 +16,7 @@
 //! Needs root. Everything is gone when the values are dropped, and also when the process dies.
 
 pub mod announcer;
+mod cache;
 pub mod client;
 pub mod configuration;
 pub mod container;

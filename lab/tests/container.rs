@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use vipcast_lab::container::Container;
-use vipcast_lab::debian;
+use vipcast_lab::debian::CONTAINER;
 use vipcast_lab::netns::Namespace;
 use vipcast_lab::site::{Site, directory_of};
 use vipcast_lab::wait;
@@ -21,7 +21,7 @@ const VICTIM: &str = "VIPCAST_LAB_VICTIM";
 const BOOTED: &str = "booted ";
 
 fn boot() -> Result<(String, Container)> {
-    let root = debian::root(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian"))?;
+    let root = CONTAINER.root(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian"))?;
     let site = Site::temporary()?;
     let container = Container::boot(&Namespace::create(&site, "host1")?, &root, &[])?;
     Ok((site.name().to_owned(), container))

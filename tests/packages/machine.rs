@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use vipcast_lab::container::Container;
-use vipcast_lab::debian;
+use vipcast_lab::debian::CONTAINER;
 use vipcast_lab::fabric::{HOST_ASN, TOR_ASN, vip};
 use vipcast_lab::link::{End, Link};
 use vipcast_lab::netns::Namespace;
@@ -36,7 +36,7 @@ impl Machine {
     /// Boots it; vipcast is not installed.
     pub(crate) fn boot() -> Result<Self> {
         let packages = packages()?;
-        let root = debian::root(&cache())?;
+        let root = CONTAINER.root(&cache())?;
         let site = Site::temporary()?;
         let (tor, host) = (Namespace::create(&site, "tor1")?, Namespace::create(&site, "host1")?);
         let end = |namespace: &Namespace, peer: &Namespace, ipv4: Ipv4Addr| End {
