@@ -1,4 +1,4 @@
-//! BIRD 2 as a router of the fabric: its configuration and its life. `bird_text` reads its answers.
+//! BIRD, 2 or 3, as a router of the fabric: its configuration and its life. `bird_text` reads its answers.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What `birdc` prints, as the words of [`super::state`].
+//! What `birdc` of BIRD 2 and 3 prints, as the words of [`super::state`].
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -87,23 +87,25 @@ pub(super) fn routes(text: &str, prefix: IpNet) -> Result<Vec<Route>> {
 }
 
 fn attribute(route: &mut Route, key: &str, value: &str) -> Result<()> {
-    match key {
-        "BGP.origin" => route.origin = Origin::parse(value)?,
-        "BGP.as_path" => {
+    // BIRD 3 calls them what they are called in its filters.
+    let name = key.strip_prefix("BGP.").or_else(|| key.strip_prefix("bgp_"));
+    match name.unwrap_or_default() {
+        "origin" => route.origin = Origin::parse(value)?,
+        "as_path" | "path" => {
             let numbers =
                 value.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
             route.as_path = numbers.map(str::parse).collect::<Result<_, _>>()?
         }
-        "BGP.next_hop" => {
+        "next_hop" => {
             for word in value.split_whitespace() {
                 route.add_next_hop(word)?;
             }
         }
-        "BGP.med" => route.med = Some(value.parse()?),
-        "BGP.local_pref" => route.local_pref = Some(value.parse()?),
-        "BGP.community" => route.communities = tuples(value),
-        "BGP.large_community" => route.large_communities = tuples(value),
-        "BGP.ext_community" => {
+        "med" => route.med = Some(value.parse()?),
+        "local_pref" => route.local_pref = Some(value.parse()?),
+        "community" => route.communities = tuples(value),
+        "large_community" => route.large_communities = tuples(value),
+        "ext_community" => {
             route.extended_communities = value.split(") (").map(unbracketed).collect()
         }
         _ => {}
@@ -131,4 +133,60 @@ pub(super) fn leading_number(value: &str) -> Result<usize> {
 
 fn seconds(word: &str) -> Result<Duration> {
     Ok(Duration::from_secs_f64(word.parse()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BIRD_2: &str = "BIRD 2.0.12 ready.
+Table master6:
+2001:db8:5::5/128    unicast [host1 20:08:42.234] * (100) [AS65100i]
+\tvia 2001:db8:1:1::1 on host1
+\tType: BGP univ
+\tBGP.origin: IGP
+\tBGP.as_path: 65100 65100
+\tBGP.next_hop: 2001:db8:1:1::1 fe80::1:1:1
+\tBGP.med: 20
+\tBGP.local_pref: 100
+\tBGP.community: (65000,7) (65000,100)
+\tBGP.large_community: (65000, 1, 100)
+";
+    const BIRD_3: &str = "BIRD 3.3.2 ready.
+Table master6:
+2001:db8:5::5/128    unicast [host1 20:08:42.234] * (100) [AS65100i]
+\tvia 2001:db8:1:1::1 on host1
+\tpreference: 100
+\tfrom: 10.1.1.1
+\tsource: BGP
+\tbgp_origin: IGP
+\tbgp_path: 65100 65100
+\tbgp_next_hop: 2001:db8:1:1::1 fe80::1:1:1
+\tbgp_med: 20
+\tbgp_local_pref: 100
+\tbgp_community: (65000,7) (65000,100)
+\tbgp_large_community: (65000, 1, 100)
+\tInternal route handling values: 0L 5G 0S id 1
+";
+
+    #[test]
+    fn routes_are_read_in_the_words_of_either_bird() -> Result<()> {
+        let prefix: IpNet = "2001:db8:5::5/128".parse()?;
+        let expected = Route {
+            neighbour: Some("host1".into()),
+            best: true,
+            next_hops: vec!["2001:db8:1:1::1".parse()?, "fe80::1:1:1".parse()?],
+            origin: Origin::Igp,
+            as_path: vec![65100, 65100],
+            med: Some(20),
+            local_pref: Some(100),
+            communities: vec!["65000:7".into(), "65000:100".into()],
+            large_communities: vec!["65000:1:100".into()],
+            ..Route::bare(prefix)
+        };
+        for text in [BIRD_2, BIRD_3] {
+            assert_eq!(routes(text, prefix)?, std::slice::from_ref(&expected), "{text}");
+        }
+        Ok(())
+    }
 }
