@@ -1,5 +1,5 @@
-//! Root file systems of Debian, for [`Container`](crate::container::Container)s, made once from where
-//! this machine gets its packages.
+//! Root file systems of Debian, for [`Container`](crate::container::Container)s and
+//! [`Guest`](crate::guest::Guest)s, made once from where this machine gets its packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,13 @@ pub struct Recipe {
 pub const CONTAINER: Recipe = Recipe {
     release: None,
     packages: "dbus,iproute2,libgcc-s1,nginx-light,procps,rpm,systemd,systemd-sysv",
+};
+
+/// A kernel with what distributions do not have yet, and what the lab itself needs on it.
+pub const GUEST: Recipe = Recipe {
+    release: Some("trixie"),
+    packages: "bird3/trixie-backports,curl,iproute2,kmod,libgcc-s1,\
+               linux-image-cloud-amd64/trixie-backports,nginx-light",
 };
 
 impl Recipe {

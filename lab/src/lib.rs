@@ -6,7 +6,8 @@
 //! * [`netns`] a machine, [`link`] a cable, [`process`] what runs on a machine,
 //! * [`router`] is BIRD, FRR or GoBGP in one set of words, [`nginx`] a service, [`daemon`] vipcastd
 //!   with its [`configuration`], [`announcer`] BIRD in its place,
-//! * [`container`] boots systemd on a machine, from the root file system of [`debian`],
+//! * [`container`] boots systemd on a machine, from a root file system of [`debian`]; [`guest`]
+//!   boots a kernel of its own from another,
 //! * [`fabric`] puts them together: ToRs, [`host`]s and a [`client`],
 //! * [`fault`] breaks it and [`outage`] kills a host, [`watch`] sees what the kernel's routes do and
 //!   [`ecmp`] which hosts have a VIP, [`wait`] waits for the rest,
@@ -25,7 +26,9 @@ pub mod debian;
 pub mod ecmp;
 pub mod fabric;
 pub mod fault;
+pub mod guest;
 pub mod host;
+mod initramfs;
 pub mod link;
 pub mod netns;
 pub mod nginx;
