@@ -191,9 +191,11 @@ impl Connections {
         for listener in self.listeners.drain(..) {
             listener.abort();
         }
-        for (place, peers) in Listening::places(peers) {
-            let events = self.events.clone();
-            self.listeners.push(self.tasks.spawn(listen(port, place, peers, events)));
+        let places = Listening::places(peers);
+        for (place, peers) in &places {
+            let is_shared = place.shares_port(places.keys());
+            let (place, peers, events) = (place.clone(), peers.clone(), self.events.clone());
+            self.listeners.push(self.tasks.spawn(listen(port, is_shared, place, peers, events)));
         }
     }
 
@@ -226,10 +228,16 @@ impl Connections {
 }
 
 /// Listens for the peers of one place, and goes on trying where that does not work.
-async fn listen(port: u16, place: Listening, peers: Vec<Transport>, events: mpsc::Sender<Event>) {
+async fn listen(
+    port: u16,
+    is_shared: bool,
+    place: Listening,
+    peers: Vec<Transport>,
+    events: mpsc::Sender<Event>,
+) {
     let mut told = None;
     loop {
-        let trouble = match socket::listen(port, &place, &peers).await {
+        let trouble = match socket::listen(port, is_shared, &place, &peers).await {
             Ok(listener) => {
                 let troubles = &listener.troubles;
                 let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));

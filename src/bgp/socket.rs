@@ -107,9 +107,11 @@ impl Listener {
     }
 }
 
-/// Listens on a port for peers of one family and VRF, some of which may sign.
+/// Listens on a port, which others of ours may share, for peers of one family and VRF, some of which
+/// may sign.
 pub(super) async fn listen(
     port: u16,
+    is_shared: bool,
     Listening { any, device }: &Listening,
     peers: &[Transport],
 ) -> Result<Listener, ConnectError> {
@@ -130,6 +132,9 @@ pub(super) async fn listen(
     let is_vrf = peers.iter().any(|peer| peer.vrf.is_some());
     bind_device(&socket, if is_vrf { "vrf" } else { "interface" }, device.as_deref())?;
     socket.set_reuse_address(true).map_err(failed)?;
+    // One on no device is in the way of those that are on one, unless all say so. Alone we do not:
+    // another daemon shall be noticed.
+    socket.set_reuse_port(is_shared).map_err(failed)?;
     if any.is_ipv6() {
         socket.set_only_v6(true).map_err(failed)?;
     }
@@ -157,6 +162,10 @@ pub(super) async fn listen(
     }
     socket.bind(&SocketAddr::new(any, port).into()).map_err(failed)?;
     socket.listen(16).map_err(failed)?;
+    if device.is_none() {
+        // Among those that reuse a port Linux takes the first it finds, not the one on the device.
+        socket.set_reuse_port(false).map_err(failed)?;
+    }
     let listener = TcpListener::from_std(socket.into()).map_err(failed)?;
     Ok(Listener { listener, guests, troubles })
 }

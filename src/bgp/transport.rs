@@ -127,6 +127,12 @@ impl Listening {
         places
     }
 
+    /// Whether there is another one among these whose addresses and port are the same.
+    #[must_use]
+    pub fn shares_port<'a>(&self, mut places: impl Iterator<Item = &'a Self>) -> bool {
+        places.any(|other| other.any == self.any && other.device != self.device)
+    }
+
     /// Where this peer must be listened for.
     fn to(peer: &Transport) -> Self {
         let any: IpAddr = if peer.remote.is_ipv4() {

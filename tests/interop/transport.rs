@@ -125,6 +125,26 @@ fn a_session_is_bound_to_its_vrf_whoever_connects() -> Result<()> {
     Ok(())
 }
 
+/// Whoever comes by the device is for the listener of that device, and nobody else is.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn passive_peers_on_a_device_and_anywhere_are_let_in_side_by_side() -> Result<()> {
+    for transport in [Transport::Ipv4, Transport::Ipv6] {
+        let mut tor = TorConfig { transport, ..TorConfig::new(Kind::Bird) };
+        tor.neighbour.bfd = None;
+        let fabric = Fabric::start(&FabricConfig { hosts: 1, tors: vec![tor.clone(), tor] })?;
+        let device = format!("passive = true\nvrf = \"{}\"", interface(&fabric)?);
+        let text = with_keys(&peers(&fabric, 1), "tor1", &device);
+        let text = with_keys(&text, "tor2", "passive = true") + POOLS + WEB;
+        let daemon = start(&fabric, 1, &text)?;
+        wait_status(&daemon, "both are up, and nothing is wrong", |status| {
+            let mut peers = status["peers"].as_array().into_iter().flatten();
+            status["listen-error"].is_null() && peers.all(|peer| peer["established"] == true)
+        })?;
+    }
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn a_vrf_that_is_not_there_is_named_and_used_when_it_comes() -> Result<()> {
