@@ -42,11 +42,14 @@ pub enum Algorithm {
     HmacSha1,
     /// AES-128-CMAC-96 (RFC 5926 §3.2.2)
     Aes128Cmac,
-    /// HMAC-SHA-256-128, which routers have in common without an RFC
+    /// HMAC-SHA-256-96, which has no RFC: as BIRD has it
     HmacSha256,
 }
 
 impl Algorithm {
+    /// The length of a MAC in octets.
+    pub const MAC_LENGTH: u8 = 12;
+
     /// All of them, with how they are written.
     pub const ALL: [(Self, &'static str); 3] = [
         (Self::HmacSha1, "hmac-sha1"),
@@ -61,15 +64,6 @@ impl Algorithm {
             Self::HmacSha1 => "hmac(sha1)",
             Self::Aes128Cmac => "cmac(aes128)",
             Self::HmacSha256 => "hmac(sha256)",
-        }
-    }
-
-    /// The length of a MAC in octets.
-    #[must_use]
-    pub fn mac_length(self) -> u8 {
-        match self {
-            Self::HmacSha1 | Self::Aes128Cmac => 12,
-            Self::HmacSha256 => 16,
         }
     }
 }

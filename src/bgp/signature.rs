@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use ipnet::IpNet;
 
-use super::authentication::{Authentication, MasterKey};
+use super::authentication::{Algorithm, Authentication, MasterKey};
 use super::down::ConnectError;
 use crate::secret::{Key, Secret};
 use crate::sys;
@@ -48,7 +48,7 @@ impl AoKey {
             send_id,
             receive_id,
             algorithm: algorithm.kernel_name(),
-            mac_length: algorithm.mac_length(),
+            mac_length: Algorithm::MAC_LENGTH,
             key: self.key.octets(),
         }
     }
@@ -251,7 +251,6 @@ fn explain_ao(tuple: &MasterKey, error: &io::Error) -> ConnectError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bgp::authentication::Algorithm;
 
     fn key(send_id: u8, receive_id: u8, text: &str) -> AoKey {
         let (algorithm, secret) = (Algorithm::HmacSha1, Secret::File("/key".into()));

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `vrf` | a peer in a VRF, and VIPs there |
 //! | `dummy` | VIPs on a device that is made for them |
+//! | `tcp_ao` | sessions that are signed by TCP-AO |
 #![expect(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
@@ -12,6 +13,7 @@
 )]
 
 mod dummy;
+mod tcp_ao;
 mod vrf;
 
 use std::path::Path;
