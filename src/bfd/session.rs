@@ -30,9 +30,21 @@ pub enum Event {
     /// It entered Up
     Up,
     /// It left Up because the path or the peer failed
-    Down(Diag),
-    /// It left Up because the peer's operator said so, which is no failure (RFC 5882 §4.2)
+    Down(Diag, Plane),
+    /// The peer's operator has taken it down, whether it was Up or not, which is no failure
+    /// (RFC 5882 §4.2)
     PeerAdminDown,
+    /// The peer says so no longer, or has fallen silent
+    PeerAdminUp,
+}
+
+/// What the BFD of the peer lives and dies with, by its C bit (RFC 5882 §4.3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Plane {
+    /// Its end may mean no more than a restart of BGP
+    Control,
+    /// Its end is the end of forwarding, too
+    Forwarding,
 }
 
 /// What the peer last said (RFC 5880 §6.8.1).
@@ -185,6 +197,7 @@ impl Session {
     pub fn handle_packet(&mut self, packet: &Packet, at: Instant) {
         self.counters.received += 1;
         self.counters.receive_pace.handle_packet(at);
+        let was_admin_down = self.peer_is_admin_down();
         self.remote = Some(Remote {
             discriminator: packet.my_discriminator,
             state: packet.state,
@@ -206,6 +219,11 @@ impl Session {
         if self.state == State::AdminDown {
             return;
         }
+        match (was_admin_down, packet.state == State::AdminDown) {
+            (false, true) => self.events.push_back(Event::PeerAdminDown),
+            (true, false) => self.events.push_back(Event::PeerAdminUp),
+            (false, false) | (true, true) => {}
+        }
         self.step(packet.state, at);
         if packet.poll {
             self.final_due = true;
@@ -218,12 +236,16 @@ impl Session {
         if self.detect_at().is_some_and(|at| at <= now) {
             // RFC 5880 §6.8.1: a peer that was silent for this long has no discriminator, its
             // wishes are forgotten with it, and nobody is left to answer a Poll.
+            let plane = self.plane();
+            if self.peer_is_admin_down() && self.state != State::AdminDown {
+                self.events.push_back(Event::PeerAdminUp);
+            }
             self.remote = None;
             self.polling = false;
             self.poll_again = false;
             let expired = Diag::DETECTION_TIME_EXPIRED;
             if self.state == State::Up {
-                self.events.push_back(Event::Down(expired));
+                self.events.push_back(Event::Down(expired, plane));
             }
             if matches!(self.state, State::Init | State::Up) {
                 self.enter(State::Down, expired, now);
@@ -298,14 +320,10 @@ impl Session {
                 self.enter(State::Up, Diag::NONE, now);
                 self.events.push_back(Event::Up);
             }
-            (State::Init, State::AdminDown) => self.enter(State::Down, SIGNALED, now),
-            (State::Up, State::AdminDown) => {
-                self.enter(State::Down, SIGNALED, now);
-                self.events.push_back(Event::PeerAdminDown);
-            }
+            (State::Init | State::Up, State::AdminDown) => self.enter(State::Down, SIGNALED, now),
             (State::Up, State::Down) => {
                 self.enter(State::Down, SIGNALED, now);
-                self.events.push_back(Event::Down(SIGNALED));
+                self.events.push_back(Event::Down(SIGNALED, self.plane()));
             }
             (State::Down, State::AdminDown | State::Up)
             | (State::Init, State::Down)
@@ -359,6 +377,18 @@ impl Session {
             if self.next_tx > latest {
                 self.next_tx = (last + self.jittered_interval()).max(now);
             }
+        }
+    }
+
+    fn peer_is_admin_down(&self) -> bool {
+        self.remote.is_some_and(|remote| remote.state == State::AdminDown)
+    }
+
+    /// As the peer last said.
+    fn plane(&self) -> Plane {
+        match self.remote {
+            Some(remote) if remote.control_plane_independent => Plane::Forwarding,
+            _ => Plane::Control,
         }
     }
 

@@ -182,7 +182,7 @@ impl Speaker {
                 entry.peer.handle_bfd(&BfdVerdict::Up, now);
                 Notice::peer(Level::Info, name, "BFD session up")
             }
-            BfdSessionEvent::Down(diag) => {
+            BfdSessionEvent::Down(diag, _) => {
                 entry.bfd.reason = Some(diag.to_string());
                 self.received.sweep(name);
                 entry.peer.handle_bfd(&BfdVerdict::Down(diag.to_string()), now);
@@ -192,6 +192,11 @@ impl Speaker {
                 let reason = "taken down by the peer's operator";
                 entry.bfd.reason = Some(reason.into());
                 Notice::peer(Level::Info, name, "BFD session").because(reason)
+            }
+            BfdSessionEvent::PeerAdminUp => {
+                entry.bfd.reason = None;
+                let text = "BFD is no longer taken down by the peer's operator";
+                Notice::peer(Level::Info, name, text)
             }
         };
         self.notice(notice);

@@ -1,7 +1,7 @@
 //! A new configuration touches nothing that did not change.
 use vipcast::bfd::driver::Event as BfdEvent;
 use vipcast::bfd::packet::Diag;
-use vipcast::bfd::session::Event as BfdSessionEvent;
+use vipcast::bfd::session::{Event as BfdSessionEvent, Plane};
 use vipcast::bfd::sessions::Generation;
 use vipcast::speaker::Input;
 
@@ -131,7 +131,7 @@ fn changed_bfd_timers_are_negotiated_without_a_flap() {
 fn the_failure_of_a_bfd_session_that_was_replaced_says_nothing_about_the_new_one() {
     let mut world = World::new(BASE).boot();
     world.run(secs(10));
-    let failed = BfdSessionEvent::Down(Diag::DETECTION_TIME_EXPIRED);
+    let failed = BfdSessionEvent::Down(Diag::DETECTION_TIME_EXPIRED, Plane::Control);
     world.feed(Input::Bfd(BfdEvent::Session("tor1".into(), Generation(0), failed)));
     world.run(secs(10));
     assert_eq!(world.router("tor1").downs, []);

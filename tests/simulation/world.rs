@@ -722,7 +722,7 @@ impl World {
             }
             while let Some((_, _, event)) = bfd.poll_event() {
                 // RFC 5882: the router drops the session too.
-                if matches!(event, BfdSessionEvent::Down(_))
+                if matches!(event, BfdSessionEvent::Down(..))
                     && let Some((_, connection)) = &mut router.connection
                 {
                     connection.close(DownReason::BfdDown("router".into()));

@@ -3,7 +3,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::bfd::session::{Event, Session};
+use crate::bfd::session::{Event, Plane, Session};
 
 /// The peer asks for nothing slower and promises nothing faster than a tenth of a second.
 fn said_fast(state: State) -> Packet {
@@ -140,6 +140,7 @@ fn every_state_takes_every_received_state_as_the_rfc_says() {
         next: sends(state, diag),
     };
     let moves = |state, diag, events| Observed { events, at_once: true, ..quiet(state, diag) };
+    let told = |observed| Observed { events: vec![Event::PeerAdminDown], ..observed };
     // The interval changes where Up begins or ends, and so a Poll Sequence begins.
     let polls = |state, diag, event| Observed {
         next: Packet { poll: true, ..sends(state, diag) },
@@ -150,16 +151,16 @@ fn every_state_takes_every_received_state_as_the_rfc_says() {
         (AdminDown, Down, quiet(AdminDown, ADMIN)),
         (AdminDown, Init, quiet(AdminDown, ADMIN)),
         (AdminDown, Up, quiet(AdminDown, ADMIN)),
-        (Down, AdminDown, quiet(Down, NONE)),
+        (Down, AdminDown, told(quiet(Down, NONE))),
         (Down, Down, moves(Init, NONE, vec![])),
         (Down, Init, polls(Up, NONE, Event::Up)),
         (Down, Up, quiet(Down, NONE)),
-        (Init, AdminDown, moves(Down, SIGNALED, vec![])),
+        (Init, AdminDown, told(moves(Down, SIGNALED, vec![]))),
         (Init, Down, quiet(Init, NONE)),
         (Init, Init, polls(Up, NONE, Event::Up)),
         (Init, Up, polls(Up, NONE, Event::Up)),
         (Up, AdminDown, polls(Down, SIGNALED, Event::PeerAdminDown)),
-        (Up, Down, polls(Down, SIGNALED, Event::Down(SIGNALED))),
+        (Up, Down, polls(Down, SIGNALED, Event::Down(SIGNALED, Plane::Control))),
         (Up, Init, quiet(Up, NONE)),
         (Up, Up, quiet(Up, NONE)),
     ];
@@ -321,7 +322,7 @@ fn a_longer_detection_time_holds_at_once_although_nothing_was_heard_since() {
     session.handle_timeout(now + secs(3) - TICK);
     assert_eq!((session.state(), events(&mut session)), (State::Up, vec![]));
     session.handle_timeout(now + secs(3));
-    let failed = Event::Down(Diag::DETECTION_TIME_EXPIRED);
+    let failed = Event::Down(Diag::DETECTION_TIME_EXPIRED, Plane::Control);
     assert_eq!((session.state(), events(&mut session)), (State::Down, vec![failed]));
 }
 
@@ -427,7 +428,7 @@ fn detection_goes_by_the_peers_multiplier_and_the_slower_of_its_rate_and_what_we
         session.handle_timeout(heard + millis(expected) - TICK);
         assert_eq!((session.state(), events(&mut session)), (State::Up, vec![]), "{expected} ms");
         session.handle_timeout(heard + millis(expected));
-        let failed = Event::Down(Diag::DETECTION_TIME_EXPIRED);
+        let failed = Event::Down(Diag::DETECTION_TIME_EXPIRED, Plane::Control);
         assert_eq!((session.state(), events(&mut session)), (State::Down, vec![failed]));
         session.handle_timeout(heard + millis(expected));
         assert_eq!(events(&mut session), [], "once is enough");
@@ -479,7 +480,7 @@ fn a_failed_session_comes_up_again() {
     session.handle_packet(&Packet { state: State::Init, ..restarted }, later);
     assert_eq!(
         events(&mut session),
-        [Event::Down(Diag::DETECTION_TIME_EXPIRED), Event::Up],
+        [Event::Down(Diag::DETECTION_TIME_EXPIRED, Plane::Control), Event::Up],
         "the peer came back by another discriminator"
     );
     assert_eq!(session.remote_discriminator(), Some(discriminator(9)));
@@ -523,8 +524,41 @@ fn a_peer_taken_down_by_its_operator_has_not_failed_and_may_then_be_silent() {
     let down = Packet { diag: Diag::ADMINISTRATIVELY_DOWN, ..said(State::AdminDown) };
     session.handle_packet(&down, now);
     session.handle_packet(&down, now + secs(1));
-    session.handle_timeout(now + secs(60));
     assert_eq!((session.state(), events(&mut session)), (State::Down, vec![Event::PeerAdminDown]));
+    session.handle_timeout(now + secs(60));
+    // It is not known any more whether the operator still wants that.
+    assert_eq!((session.state(), events(&mut session)), (State::Down, vec![Event::PeerAdminUp]));
+}
+
+#[test]
+fn an_operators_wish_is_told_before_what_follows_from_its_end() {
+    let now = start();
+    let mut session = reached(State::Down, config(3, 300, 300), now);
+    for state in [State::AdminDown, State::AdminDown, State::Init] {
+        session.handle_packet(&said(state), now);
+    }
+    let told = [Event::PeerAdminDown, Event::PeerAdminUp, Event::Up];
+    assert_eq!(events(&mut session), told);
+}
+
+#[test]
+fn a_failure_says_what_the_peers_bfd_lives_and_dies_with() {
+    for (independent, plane) in [(false, Plane::Control), (true, Plane::Forwarding)] {
+        for signaled in [false, true] {
+            let now = start();
+            let mut session = reached(State::Up, config(3, 300, 300), now);
+            let said = |state| Packet { control_plane_independent: independent, ..said(state) };
+            session.handle_packet(&said(State::Up), now);
+            let diag = if signaled {
+                session.handle_packet(&said(State::Down), now);
+                Diag::NEIGHBOR_SIGNALED_DOWN
+            } else {
+                session.handle_timeout(now + secs(60));
+                Diag::DETECTION_TIME_EXPIRED
+            };
+            assert_eq!(events(&mut session), [Event::Down(diag, plane)]);
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bfd::discard::Discard;
-use crate::bfd::session::Event;
+use crate::bfd::session::{Event, Plane};
 use crate::bfd::sessions::{self, Datagram, Generation, Hops, Sessions};
 use crate::route::PeerName;
 
@@ -210,7 +210,7 @@ fn a_datagram_from_elsewhere_does_not_keep_a_session_up() {
     sessions.handle_timeout(later);
     assert_eq!(events(&mut sessions), []);
     sessions.handle_timeout(now + secs(3));
-    let failed = Event::Down(Diag::DETECTION_TIME_EXPIRED);
+    let failed = Event::Down(Diag::DETECTION_TIME_EXPIRED, Plane::Control);
     assert_eq!(events(&mut sessions), [("single".into(), failed)]);
 }
 
@@ -325,7 +325,7 @@ fn what_happened_to_a_session_is_told_from_what_happened_to_the_one_before_it() 
     let again = sessions::Config { generation: after, ..wanted(SINGLE, Hops::Single) };
     sessions.set(&"single".into(), again, now + secs(4));
     assert_ne!(discriminator_of(&sessions, "single"), old);
-    let failed = Event::Down(Diag::DETECTION_TIME_EXPIRED);
+    let failed = Event::Down(Diag::DETECTION_TIME_EXPIRED, Plane::Control);
     assert_eq!(sessions.poll_event(), Some(("single".into(), before, failed)));
     let your_discriminator = Some(discriminator_of(&sessions, "single"));
     let way = (Hops::Single, SINGLE, Some(255));

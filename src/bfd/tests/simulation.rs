@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bfd::packet::LEN;
-use crate::bfd::session::{Event, Session};
+use crate::bfd::session::{Event, Plane, Session};
 
 const A: usize = 0;
 const B: usize = 1;
-const FAILED: Event = Event::Down(Diag::DETECTION_TIME_EXPIRED);
-const SIGNALED: Event = Event::Down(Diag::NEIGHBOR_SIGNALED_DOWN);
+const FAILED: Event = Event::Down(Diag::DETECTION_TIME_EXPIRED, Plane::Control);
+const SIGNALED: Event = Event::Down(Diag::NEIGHBOR_SIGNALED_DOWN, Plane::Control);
 
 /// What the link does to a packet from one end: the delay of each copy that arrives.
 type Fate = Box<dyn FnMut(usize, Duration) -> Vec<Duration>>;
