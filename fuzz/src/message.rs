@@ -149,6 +149,7 @@ fn outcome<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, now: Instant) -> Outc
         keepalive_time: None,
         role: None,
         restart: None,
+        bfd_strict: false,
     };
     let mut connection = Connection::new(config, Opening::new([10, 0, 0, 1].into()), 7, now);
     let (mut events, mut output) = (Vec::new(), connection.poll_transmit());

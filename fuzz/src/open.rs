@@ -54,6 +54,7 @@ fn configuration(first: u8, second: u8) -> (Config, Opening) {
         keepalive_time: short.then_some(Duration::from_secs(1)),
         role,
         restart: restarts.then_some(Restart { time, long_lived: time }),
+        bfd_strict: named,
     };
     let opening = Opening {
         host_name: named.then(|| "host1.example".into()),
@@ -121,6 +122,7 @@ fn check_negotiation(config: Config, opening: Opening, body: &[u8], open: Option
     assert_eq!(encoding.extended_next_hop, both(|all| all.extended_next_hop));
     assert_eq!(session.enhanced_route_refresh, both(|all| all.enhanced_route_refresh));
     assert_eq!(session.graceful_restart.is_some(), both(|all| all.graceful_restart.is_some()));
+    assert_eq!(session.bfd_strict, both(|all| all.bfd_strict));
     assert!(encoding.only_to_customer.is_none_or(|asn| asn == config.local_asn));
 }
 

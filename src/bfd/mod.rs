@@ -19,7 +19,8 @@
 //! # What it means
 //!
 //! A session that had been Up and fails takes the BGP session with it at once. One that never came
-//! up, or that the router's operator took down (AdminDown), does not (RFC 5882 §4).
+//! up, or that the router's operator took down (AdminDown), does not (RFC 5882 §4); where the
+//! configuration says `strict`, a session that is yet to come waits for the former.
 //!
 //! # Supported standards
 //!

@@ -7,6 +7,11 @@
 //! Deviations: DelayOpen is not implemented. The hold timer of OpenSent is the configured hold
 //! time, not the 4 minutes that §8.2.2 suggests: a silent peer is not worth waiting for longer. It
 //! runs on in OpenConfirm where the OPENs came to no hold time, for the same reason.
+//!
+//! A connection that is [held back](Connection::set_held) waits for BFD between OPEN and KEEPALIVE,
+//! as draft-ietf-idr-bgp-bfd-strict-mode-19 §8.5 has it: in OpenSent, where a KEEPALIVE of the peer
+//! is remembered. Here that does not depend on the peer doing so too, and the wait ends before the
+//! peer's hold timer does, which has nothing of ours to restart it: so it is told BFD Down (§9).
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -32,6 +37,8 @@ pub enum State {
 pub enum Event {
     /// The peer's OPEN was accepted: time to resolve collisions (RFC 4271 §6.8)
     Opened,
+    /// It was, and the session waits for BFD
+    AwaitsBfd,
     /// UPDATEs may flow
     Established,
     /// The peer sent an UPDATE
@@ -55,6 +62,18 @@ pub struct Connection {
     output: Vec<u8>,
     events: VecDeque<Event>,
     session: Option<Session>,
+    /// Not to come up yet
+    held: bool,
+    /// OpenSentBfdUpPending, or with a KEEPALIVE of the peer OpenSentConfirmedBfdUpPending
+    /// (draft-ietf-idr-bgp-bfd-strict-mode-19 §8.1)
+    pending: Option<Pending>,
+}
+
+/// What has come while a connection is held back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Pending {
+    Open,
+    Keepalive,
 }
 
 impl Connection {
@@ -72,6 +91,8 @@ impl Connection {
             output,
             events: VecDeque::new(),
             session: None,
+            held: false,
+            pending: None,
         };
         connection.restart_hold(now);
         connection
@@ -87,6 +108,24 @@ impl Connection {
     #[must_use]
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()
+    }
+
+    /// Whether its session is held back.
+    #[must_use]
+    pub fn awaits_bfd(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Whether its session must not come up yet. A session that is up stays so.
+    pub fn set_held(&mut self, held: bool, now: Instant) {
+        self.held = held;
+        if let Some(pending) = self.pending.take_if(|_| !held) {
+            self.timers.stop(Timer::BfdHold);
+            self.confirm(now);
+            if pending == Pending::Keepalive {
+                self.establish(now);
+            }
+        }
     }
 
     /// Takes in the next octets of the stream.
@@ -122,6 +161,8 @@ impl Connection {
         if self.timers.expired(Timer::Hold, now) {
             let patience = self.patience().expect("the timer runs only where there is one");
             self.down(DownReason::HoldTimerExpired(patience));
+        } else if self.timers.expired(Timer::BfdHold, now) {
+            self.down(DownReason::BfdNotUp(self.bfd_patience()));
         } else if self.timers.expired(Timer::Keepalive, now) {
             self.output.extend(wire::keepalive());
             self.restart_keepalive(now);
@@ -185,12 +226,13 @@ impl Connection {
             return;
         }
         match (self.state, frame.kind) {
-            (State::OpenSent, MessageType::Open) => self.handle_open(frame.body, now),
-            (State::OpenConfirm, MessageType::Keepalive) => {
-                self.state = State::Established;
-                self.restart_hold(now);
-                self.events.push_back(Event::Established);
+            (State::OpenSent, MessageType::Open) if self.pending.is_none() => {
+                self.handle_open(frame.body, now);
             }
+            (State::OpenSent, MessageType::Keepalive) if self.pending.is_some() => {
+                self.pending = Some(Pending::Keepalive);
+            }
+            (State::OpenConfirm, MessageType::Keepalive) => self.establish(now),
             (State::Established, MessageType::Keepalive) => self.restart_hold(now),
             (State::Established, MessageType::Update) => self.handle_update(frame.body, now),
             (State::Established, MessageType::RouteRefresh) => self.handle_refresh(frame.body),
@@ -215,13 +257,30 @@ impl Connection {
             Err(error) => self.fault(&error, error.notification()),
             Ok(session) => {
                 self.session = Some(session);
-                self.state = State::OpenConfirm;
-                self.output.extend(wire::keepalive());
-                self.restart_hold(now);
-                self.restart_keepalive(now);
                 self.events.push_back(Event::Opened);
+                if self.held {
+                    self.pending = Some(Pending::Open);
+                    self.timers.stop(Timer::Hold);
+                    self.timers.set(Timer::BfdHold, now + self.bfd_patience());
+                    self.events.push_back(Event::AwaitsBfd);
+                } else {
+                    self.confirm(now);
+                }
             }
         }
+    }
+
+    fn confirm(&mut self, now: Instant) {
+        self.state = State::OpenConfirm;
+        self.output.extend(wire::keepalive());
+        self.restart_hold(now);
+        self.restart_keepalive(now);
+    }
+
+    fn establish(&mut self, now: Instant) {
+        self.state = State::Established;
+        self.restart_hold(now);
+        self.events.push_back(Event::Established);
     }
 
     fn handle_update(&mut self, body: &[u8], now: Instant) {
@@ -276,6 +335,7 @@ impl Connection {
     fn finish(&mut self, reason: DownReason) {
         self.state = State::Closed;
         self.timers = Timers::default();
+        self.pending = None;
         self.events.push_back(Event::Down(reason));
     }
 
@@ -289,6 +349,12 @@ impl Connection {
             _ if self.config.hold_time.is_zero() => Some(LONG_HOLD_TIME),
             _ => Some(self.config.hold_time),
         }
+    }
+
+    /// How long a session may wait for BFD: not as long as the peer waits for our KEEPALIVE.
+    fn bfd_patience(&self) -> Duration {
+        let agreed = self.session.as_ref().map_or(Duration::ZERO, |session| session.hold_time);
+        if agreed.is_zero() { BFD_HOLD_TIME } else { agreed - agreed / 3 }
     }
 
     fn restart_hold(&mut self, now: Instant) {
@@ -311,5 +377,7 @@ impl Connection {
 
 /// Until the session is up, when no hold time is configured (RFC 4271 §8.2.2).
 const LONG_HOLD_TIME: Duration = Duration::from_secs(240);
+/// For BFD to come up, where no hold time was agreed (draft-ietf-idr-bgp-bfd-strict-mode-19 §3)
+const BFD_HOLD_TIME: Duration = Duration::from_secs(30);
 /// KEEPALIVEs come no more often than this (RFC 4271 §4.4), jitter or not.
 const SHORTEST_KEEPALIVE_TIME: Duration = Duration::from_secs(1);

@@ -61,6 +61,9 @@ pub enum DownReason {
     /// BFD says that the path is dead (RFC 5882 §4, RFC 9384)
     #[error("BFD session down: {0}")]
     BfdDown(String),
+    /// The session was held back until BFD is up, and BFD did not come up
+    #[error("BFD has not come up within {0:?}, and `strict` asks for it first")]
+    BfdNotUp(Duration),
     /// More prefixes were announced than we take in (RFC 4271 §6.7)
     #[error(
         "the peer announces more than {0} of the prefixes that `accept` lets in \
@@ -115,6 +118,7 @@ impl DownReason {
             Self::SendHoldTimerExpired { .. } => "send-hold-timer-expired",
             Self::CutOff(_) => "cut-off",
             Self::BfdDown(_) => "bfd-down",
+            Self::BfdNotUp(_) => "bfd-not-up",
             Self::TooManyPrefixes(_) => "max-prefixes",
             Self::Shutdown(_) => "shutdown",
             Self::AdministrativeReset(_) => "administrative-reset",
@@ -136,7 +140,8 @@ impl DownReason {
             Self::SendHoldTimerExpired { .. } => {
                 Some(Notification::new(Notification::SEND_HOLD_TIMER_EXPIRED, 0, Vec::new()))
             }
-            Self::BfdDown(_) => Some(Notification::cease(10)),
+            // draft-ietf-idr-bgp-bfd-strict-mode-19 §9
+            Self::BfdDown(_) | Self::BfdNotUp(_) => Some(Notification::cease(10)),
             Self::TooManyPrefixes(_) => Some(Notification::cease(1)), // RFC 4486 §4
             Self::Shutdown(text) => Some(Notification::administrative_shutdown(text)),
             Self::AdministrativeReset(text) => Some(Notification::administrative_reset(text)),
@@ -192,6 +197,7 @@ impl DownReason {
             | Self::MalformedNotification
             | Self::SendHoldTimerExpired { .. }
             | Self::BfdDown(_)
+            | Self::BfdNotUp(_)
             | Self::TooManyPrefixes(_)
             | Self::Shutdown(_)
             | Self::AdministrativeReset(_)
@@ -239,6 +245,7 @@ impl DownReason {
             | Self::HoldTimerExpired(_)
             | Self::SendHoldTimerExpired { .. }
             | Self::BfdDown(_)
+            | Self::BfdNotUp(_)
             | Self::Shutdown(_)
             | Self::AdministrativeReset(_)
             | Self::Restarting

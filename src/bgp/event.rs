@@ -29,6 +29,8 @@ pub enum Event {
     Established(Session),
     /// The session that was up is over
     Down(DownReason),
+    /// An attempt came as far as it can before BFD is up
+    AwaitsBfd,
     /// An attempt failed for another reason than the one before
     Failed(DownReason),
     /// The peer sent an UPDATE that was wrong in ways (RFC 7606) that are new in this session
@@ -46,4 +48,9 @@ pub enum BfdVerdict {
     Up,
     /// The session had been up and failed, for this reason
     Down(String),
+    /// The router's operator has taken it down: nothing is known of the path, and nobody is to wait
+    /// for that (RFC 5882 §4.1)
+    AdminDown,
+    /// It is not up, and that is no failure of the path
+    Awaited,
 }

@@ -53,7 +53,8 @@
 //!   defect of each attribute costs is a table in `tests/hostile/rfc7606`
 //! * RFC 2385 TCP MD5 signatures; RFC 5925 and 5926 TCP-AO, as the kernel has them; RFC 5082 GTSM
 //!   (`ttl-security`)
-//! * RFC 5882 what BFD means to BGP
+//! * RFC 5882 what BFD means to BGP; draft-ietf-idr-bgp-bfd-strict-mode-19, sessions that wait for
+//!   BFD whether the peer does or not
 //! * RFC 9687 send hold timer, which watches what the router's TCP acknowledges
 //!
 //! # Not implemented

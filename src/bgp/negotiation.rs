@@ -35,6 +35,9 @@ pub struct Config {
     pub role: Option<Role>,
     /// How the peer is to keep our routes while we restart; `None`: not at all
     pub restart: Option<Restart>,
+    /// No session before BFD is up (draft-ietf-idr-bgp-bfd-strict-mode-19), whatever the peer says
+    /// about that
+    pub bfd_strict: bool,
 }
 
 /// For how long a peer is to keep our routes (RFC 4724, RFC 9494).
@@ -93,6 +96,8 @@ pub struct Session {
     pub remote_router_id: Ipv4Addr,
     /// The peer's name for itself
     pub remote_host_name: Option<String>,
+    /// Both ends wait for BFD
+    pub bfd_strict: bool,
 }
 
 impl Session {
@@ -165,6 +170,8 @@ fn capabilities(config: &Config, opening: &Opening) -> Capabilities {
         enhanced_route_refresh: true,
         long_lived,
         host_name: opening.host_name.clone(),
+        // draft-ietf-idr-bgp-bfd-strict-mode-19 §6
+        bfd_strict: config.bfd_strict,
         ..Capabilities::of_families(&config.families)
     }
 }
@@ -214,6 +221,7 @@ pub(super) fn negotiate(
         remote_asn: open.asn,
         remote_router_id: open.router_id,
         remote_host_name: theirs.host_name.clone(),
+        bfd_strict: ours.bfd_strict && theirs.bfd_strict,
     })
 }
 

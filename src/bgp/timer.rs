@@ -18,9 +18,11 @@ pub enum Timer {
     Stable,
     /// The peer must take what it is sent before it has fired too often (RFC 9687)
     SendHold,
+    /// BFD must be up before it fires (draft-ietf-idr-bgp-bfd-strict-mode-19 §3: BfdHoldTimer)
+    BfdHold,
 }
 
-const COUNT: usize = 6;
+const COUNT: usize = 7;
 
 /// When each timer fires, if it runs.
 #[derive(Clone, Debug, Default)]

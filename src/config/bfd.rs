@@ -40,6 +40,8 @@ pub(super) struct Profile {
     pub(super) session: session::Config,
     pub(super) minimum_ttl: u8,
     pub(super) authentication: Option<Authentication>,
+    /// BGP waits for BFD
+    pub(super) strict: bool,
 }
 
 /// `[bfd.*]`
@@ -66,12 +68,13 @@ fn profile(mut table: Table<'_>) -> Profile {
     let minimum_ttl = table.number("minimum-ttl", 1..=255).map_or(254, |ttl| ttl.value);
     let passive = table.or("passive", false);
     let authentication = authentication(&mut table);
-    table.only_false(&["strict", "echo"]);
+    let strict = table.or("strict", false);
+    table.only_false(&["echo"]);
     table.later(&["echo-interval"], LATER);
     table.finish();
     let detect_mult = detect_mult.unwrap_or(DETECT_MULTIPLIER);
     let session = session::Config { detect_mult, desired_min_tx, required_min_rx, passive };
-    Profile { session, minimum_ttl, authentication }
+    Profile { session, minimum_ttl, authentication, strict }
 }
 
 /// `auth` (RFC 5880 §6.7).

@@ -89,7 +89,7 @@ fn peer(
         RemoteAsn::External => true,
         RemoteAsn::Internal => false,
     };
-    let bfd = profile.cloned().map(|Profile { session, minimum_ttl, authentication }| {
+    let bfd = profile.cloned().map(|Profile { session, minimum_ttl, authentication, .. }| {
         let (hops, minimum_ttl) = match multihop {
             None => (Hops::Single, 255), // RFC 5881 §5
             Some(_) => (Hops::Multi, minimum_ttl),
@@ -103,6 +103,7 @@ fn peer(
     let families = families(&remote, dual_stack);
     let transport =
         Transport { remote, port, source_address, vrf, ttl, minimum_ttl, authentication };
+    let bfd_strict = profile.is_some_and(|profile| profile.strict);
     let session = connection::Config {
         local_asn,
         remote_asn,
@@ -111,6 +112,7 @@ fn peer(
         keepalive_time,
         role,
         restart,
+        bfd_strict,
     };
     let bgp = peer::Config { transport, session, connect_retry_time, passive };
     Some(Peer { bgp, bfd, next_hops, accept, description })

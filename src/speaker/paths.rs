@@ -7,6 +7,7 @@ use super::peers::BfdLook;
 use super::{Output, Speaker};
 use crate::bfd::driver::Command as BfdCommand;
 use crate::bfd::sessions::{Config as BfdConfig, Generation as BfdGeneration};
+use crate::bgp::peer::BfdVerdict;
 use crate::bgp::transport::{NoPath, Remote, Transport};
 use crate::config::Peer as Config;
 use crate::netlink::{Addresses, Neighbours, Request};
@@ -106,6 +107,7 @@ impl Speaker {
         let (Some(bfd), Some(remote)) = (config.bfd.clone(), remote) else { return };
         if entry.bfd.remote.is_some_and(|before| before != remote) {
             entry.bfd = BfdLook::new(now);
+            entry.peer.handle_bfd(&BfdVerdict::Awaited, now);
         }
         entry.bfd.remote = Some(remote);
         let generation = *entry.bfd.generation.get_or_insert_with(|| {

@@ -50,6 +50,8 @@ impl PeerEntry {
 #[derive(Debug)]
 pub(super) struct BfdLook {
     pub(super) up: bool,
+    /// The router's operator has taken it down
+    pub(super) admin_down: bool,
     pub(super) since: Instant,
     /// Why it is not up, once it was
     pub(super) reason: Option<String>,
@@ -64,7 +66,24 @@ pub(super) struct BfdLook {
 impl BfdLook {
     /// A session that has just begun.
     pub(super) fn new(now: Instant) -> Self {
-        Self { up: false, since: now, reason: None, trouble: None, remote: None, generation: None }
+        Self {
+            up: false,
+            admin_down: false,
+            since: now,
+            reason: None,
+            trouble: None,
+            remote: None,
+            generation: None,
+        }
+    }
+
+    /// What a peer that begins is to know of a session that goes on.
+    fn verdict(&self) -> BfdVerdict {
+        match (self.up, self.admin_down) {
+            (true, _) => BfdVerdict::Up,
+            (false, true) => BfdVerdict::AdminDown,
+            (false, false) => BfdVerdict::Awaited,
+        }
     }
 }
 
@@ -176,6 +195,7 @@ impl Speaker {
         let Some(entry) = self.peers.get_mut(name) else { return };
         entry.bfd.since = now;
         entry.bfd.up = event == BfdSessionEvent::Up;
+        entry.bfd.admin_down = event == BfdSessionEvent::PeerAdminDown;
         let notice = match event {
             BfdSessionEvent::Up => {
                 entry.bfd.reason = None;
@@ -191,10 +211,12 @@ impl Speaker {
             BfdSessionEvent::PeerAdminDown => {
                 let reason = "taken down by the peer's operator";
                 entry.bfd.reason = Some(reason.into());
+                entry.peer.handle_bfd(&BfdVerdict::AdminDown, now);
                 Notice::peer(Level::Info, name, "BFD session").because(reason)
             }
             BfdSessionEvent::PeerAdminUp => {
                 entry.bfd.reason = None;
+                entry.peer.handle_bfd(&BfdVerdict::Awaited, now);
                 let text = "BFD is no longer taken down by the peer's operator";
                 Notice::peer(Level::Info, name, text)
             }
@@ -211,10 +233,11 @@ impl Speaker {
         if self.deferral.is_none() {
             peer.rib_mut().release_end_of_rib();
         }
+        let bfd = ongoing.unwrap_or_else(|| BfdLook::new(now));
+        peer.handle_bfd(&bfd.verdict(), now);
         if let Some(router_id) = self.router_id {
             peer.start(self.opening(router_id), now);
         }
-        let bfd = ongoing.unwrap_or_else(|| BfdLook::new(now));
         let (decision_to_wire, session_downs) = (Histogram::default(), BTreeMap::new());
         let source = config.bgp.transport.source_address;
         let has_source = source.is_some_and(|source| self.addresses.is_usable(source));
@@ -401,6 +424,6 @@ fn describe(name: &PeerName, event: Event) -> Option<Notice> {
             let text = "defective UPDATE, treated as RFC 7606 says";
             Notice::peer(Level::Warn, name, text).because(all.join("; "))
         }
-        Event::Received(_) | Event::Sent(_) => return None,
+        Event::AwaitsBfd | Event::Received(_) | Event::Sent(_) => return None,
     })
 }

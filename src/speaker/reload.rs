@@ -8,7 +8,9 @@ use super::notice::{Level, Notice};
 use super::peers::{BfdLook, listened_for};
 use super::{Output, Speaker, paths};
 use crate::bfd::driver::Command as BfdCommand;
+use crate::bgp::connection::Config as SessionConfig;
 use crate::bgp::down::DownReason;
+use crate::bgp::peer::BfdVerdict;
 use crate::bgp::transport::Transport;
 use crate::check::CheckId;
 use crate::check::driver::Command as CheckCommand;
@@ -136,6 +138,7 @@ impl Speaker {
         let Some(after) = self.config.peers.get(name) else { return };
         let Some(entry) = self.peers.get_mut(name) else { return };
         entry.peer.set_pace(after.bgp.connect_retry_time, after.bgp.passive, now);
+        entry.peer.set_bfd_strict(after.bgp.session.bfd_strict, now);
         if let Some(authentication) = &after.bgp.transport.authentication {
             // What they are may have changed even where the files have not.
             self.outputs.push_back(Output::CompareKeys(name.clone(), authentication.clone()));
@@ -150,6 +153,7 @@ impl Speaker {
         if before.bfd != after.bfd || is_signed {
             if !bfd_goes_on(before, after) {
                 entry.bfd = BfdLook::new(now);
+                entry.peer.handle_bfd(&BfdVerdict::Awaited, now);
             }
             if after.bfd.is_some() {
                 self.set_bfd(name, now);
@@ -197,7 +201,10 @@ fn bfd_goes_on(before: &Peer, after: &Peer) -> bool {
     ends(before).is_some() && ends(before) == ends(after)
 }
 
-/// Whether the session need not be started anew.
+/// Whether the session need not be started anew. To one that is up it does not matter whether it
+/// has waited for BFD.
 fn keeps_session(before: &Peer, after: &Peer) -> bool {
-    before.bgp.transport.is_like(&after.bgp.transport) && before.bgp.session == after.bgp.session
+    let bfd_strict = after.bgp.session.bfd_strict;
+    let session = SessionConfig { bfd_strict, ..before.bgp.session.clone() };
+    before.bgp.transport.is_like(&after.bgp.transport) && session == after.bgp.session
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use vipcast::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
+use vipcast::bfd::packet::State as BfdState;
 use vipcast::bfd::session::Event as BfdSessionEvent;
 use vipcast::bfd::sessions::{
     Config as BfdConfig, Datagram, Generation as BfdGeneration, Hops, Sessions,
@@ -100,6 +101,12 @@ pub(crate) struct Router {
     pub(crate) mood: Mood,
     /// Whether packets pass
     pub(crate) link: bool,
+    /// Whether BFD packets pass too: those to it, and those from it
+    pub(crate) bfd_passes: [bool; 2],
+    /// With which BFD packets from it arrive
+    pub(crate) bfd_ttl: u8,
+    /// What its BFD packets say of itself (RFC 5880 §4.1: the C bit)
+    pub(crate) bfd_is_independent: bool,
     pub(crate) routes: BTreeMap<IpNet, PathAttributes>,
     pub(crate) end_of_rib: BTreeSet<Family>,
     /// UPDATEs since the session began
@@ -122,6 +129,8 @@ pub(crate) struct Router {
     pub(crate) ends: bool,
     /// What it says about restarts of its own
     pub(crate) restart: Option<Restart>,
+    /// Whether it too waits for BFD, and says so
+    pub(crate) bfd_strict: bool,
     /// Families for which it goes on forwarding while it restarts
     pub(crate) preserved: BTreeSet<Family>,
     /// UPDATEs that have not left yet
@@ -285,6 +294,18 @@ impl World {
             let error = Some("connection reset by peer".into());
             self.feed(Input::Tcp(name.into(), serial, Tcp::Closed(error)));
         }
+    }
+
+    /// As that, and its BFD dies too and begins anew, as where both are one process.
+    pub(crate) fn reset_with_bfd(&mut self, name: &str) {
+        let now = self.now;
+        let router = self.router(name);
+        if let Some(bfd) = &mut router.bfd {
+            let configs: Vec<BfdConfig> = bfd.configs().map(|(_, config)| config.clone()).collect();
+            *bfd = Sessions::new(78);
+            configs.into_iter().for_each(|config| bfd.set(&"host".into(), config, now));
+        }
+        self.reset(name);
     }
 
     /// A router is shut down.
@@ -602,6 +623,7 @@ impl World {
             keepalive_time: None,
             role: None,
             restart: router.restart,
+            bfd_strict: router.bfd_strict,
         };
         let config = if router.asn == Asn(65100) {
             SessionConfig { remote_asn: RemoteAsn::Internal, ..config }
@@ -615,6 +637,7 @@ impl World {
         let preserved = router.preserved.clone();
         let opening = Opening { preserved, ..Opening::new(router_id) };
         let mut connection = Connection::new(config, opening, 3, now);
+        connection.set_held(router.bfd_strict && !router.has_bfd_up(now), now);
         if router.mood == Mood::Rejects {
             connection.close(DownReason::Shutdown("not today".into()));
         }
@@ -708,7 +731,7 @@ impl World {
             let Some(router) = self.routers.get_mut(name).filter(|router| router.link) else {
                 continue;
             };
-            if let Some(bfd) = &mut router.bfd {
+            if let (Some(bfd), [true, _]) = (&mut router.bfd, router.bfd_passes) {
                 bfd.handle_datagram(datagram(host(router.address), packet.octets(), now));
             }
         }
@@ -716,11 +739,19 @@ impl World {
             let Some(bfd) = &mut router.bfd else { continue };
             while let Some((_, packet)) = bfd.poll_transmit(now) {
                 moved = true;
-                if router.link {
-                    self.bfd.handle_datagram(datagram(router.address, packet.octets(), now));
+                let mut packet = packet.octets().to_vec();
+                if let Some(flags) = packet.get_mut(1).filter(|_| router.bfd_is_independent) {
+                    *flags |= 0x08;
+                }
+                if let (true, [_, true]) = (router.link, router.bfd_passes) {
+                    let datagram = datagram(router.address, &packet, now);
+                    self.bfd.handle_datagram(Datagram { ttl: Some(router.bfd_ttl), ..datagram });
                 }
             }
             while let Some((_, _, event)) = bfd.poll_event() {
+                if let (Some((_, connection)), true) = (&mut router.connection, router.bfd_strict) {
+                    connection.set_held(event != BfdSessionEvent::Up, now);
+                }
                 // RFC 5882: the router drops the session too.
                 if matches!(event, BfdSessionEvent::Down(..))
                     && let Some((_, connection)) = &mut router.connection
@@ -849,6 +880,9 @@ impl Router {
             },
             mood: Mood::Peers,
             link: true,
+            bfd_passes: [true; 2],
+            bfd_ttl: 255,
+            bfd_is_independent: false,
             routes: BTreeMap::new(),
             end_of_rib: BTreeSet::new(),
             updates: 0,
@@ -862,6 +896,7 @@ impl Router {
             refreshable: true,
             ends: true,
             restart: None,
+            bfd_strict: false,
             preserved: Family::ALL.into(),
             unsent: Vec::new(),
             unread: None,
@@ -893,6 +928,11 @@ impl Router {
             self.unsent
                 .extend(wire::withdraw(Family::of(prefix), &[prefix], Encoding::default()).0);
         }
+    }
+
+    fn has_bfd_up(&self, now: Instant) -> bool {
+        let mut looks = self.bfd.iter().flat_map(|bfd| bfd.looks(now));
+        looks.any(|look| look.session.state == BfdState::Up)
     }
 
     fn is_established(&self) -> bool {
@@ -963,7 +1003,7 @@ impl Router {
                     self.refreshes.push(family);
                     self.announce_all(&[family], false);
                 }
-                Event::Opened => {}
+                Event::Opened | Event::AwaitsBfd => {}
             }
         }
     }

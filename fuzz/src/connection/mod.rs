@@ -16,7 +16,7 @@ use vipcast::bgp::accept::{Accept, PrefixMatch};
 use vipcast::bgp::adj_rib_in::{AdjRibIn, Source, TooMany};
 use vipcast::bgp::connection::{self, Opening, RemoteAsn, Restart, Session};
 use vipcast::bgp::down::DownReason;
-use vipcast::bgp::peer::{Action, Config, Event, Peer, State};
+use vipcast::bgp::peer::{Action, BfdVerdict, Config, Event, Peer, State};
 use vipcast::bgp::transport::{Remote, Transport};
 use vipcast::bgp::wire::{self, Update};
 use vipcast::route::{Asn, Attributes, Family, Role, ScopedAddress};
@@ -107,7 +107,7 @@ fn configuration(first: u8, second: u8) -> (Config, Asn) {
             (RemoteAsn::Number(Asn(4_200_000_000)), Asn(4_200_000_000)),
         ],
     );
-    let [.., restarts, passive, short] = bits(first);
+    let [.., strict, restarts, passive, short] = bits(first);
     let session = connection::Config {
         local_asn,
         remote_asn,
@@ -116,6 +116,7 @@ fn configuration(first: u8, second: u8) -> (Config, Asn) {
         keepalive_time: short.then_some(seconds(1)),
         role: Role::ALL.get(usize::from(second >> 2 & 7)).copied(),
         restart: restarts.then_some(Restart { time: seconds(120), long_lived: seconds(60) }),
+        bfd_strict: strict,
     };
     let transport = Transport {
         remote: Remote::Address(REMOTE.ip),
@@ -314,6 +315,7 @@ impl Stage {
                     None => self.learned.stop(),
                 }
             }
+            Event::AwaitsBfd => {}
             Event::Received(update) => self.learn(&update),
             Event::Failed(reason) => check_text(&reason.to_string()),
             Event::Defects(defects) => defects.iter().for_each(|d| check_text(&d.to_string())),
@@ -374,6 +376,7 @@ impl Stage {
         self.is_passive = false;
         self.start(0);
         self.peer.set_pace(RETRY, false, self.now);
+        self.peer.handle_bfd(&BfdVerdict::Up, self.now);
         while let Some(serial) = self.line(0) {
             self.peer.handle_closed(serial, Some("reset".into()), self.now);
             self.drain();

@@ -75,7 +75,12 @@ impl Stage {
         match what {
             14 => {
                 let down = BfdVerdict::Down("Control Detection Time Expired".into());
-                let verdict = if input.u8() & 1 == 0 { down } else { BfdVerdict::Up };
+                let verdict = match input.u8() & 3 {
+                    0 => down,
+                    1 => BfdVerdict::Up,
+                    2 => BfdVerdict::AdminDown,
+                    _ => BfdVerdict::Awaited,
+                };
                 self.peer.handle_bfd(&verdict, now);
             }
             15 => self.want(input.u8(), input.u8(), input.u8()),

@@ -40,6 +40,12 @@ impl Peer {
         }
     }
 
+    /// Whether a session would be up, were it not for BFD.
+    #[must_use]
+    pub fn awaits_bfd(&self) -> bool {
+        self.connections.iter().any(|slot| slot.connection.awaits_bfd())
+    }
+
     /// The agreed session and its two ends, while Established.
     #[must_use]
     pub fn session(&self) -> Option<(&Session, Ends)> {

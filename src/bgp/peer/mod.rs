@@ -64,6 +64,8 @@ pub struct Peer {
     retry: Retry,
     rib: AdjRibOut,
     receiving: bool,
+    /// As far as BFD is concerned a session may come up
+    bfd_agrees: bool,
     history: History,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -95,6 +97,7 @@ impl Peer {
             retry,
             rib: AdjRibOut::default(),
             receiving: false,
+            bfd_agrees: false,
             history: History::new(now),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -226,12 +229,46 @@ impl Peer {
     }
 
     /// BFD changed its mind about the path. Only a BFD session that had been up can fail, so a
-    /// peer without BFD is not harmed; the caller keeps AdminDown away (RFC 5882 §4.2).
+    /// peer without BFD is not harmed, unless it is to wait for BFD. AdminDown ends no session
+    /// (RFC 5882 §4.2), and keeps none from coming up (§4.1: MUST be allowed).
     pub fn handle_bfd(&mut self, verdict: &BfdVerdict, now: Instant) {
+        self.bfd_agrees = matches!(verdict, BfdVerdict::Up | BfdVerdict::AdminDown);
         match verdict {
             BfdVerdict::Down(text) => self.close_all(&DownReason::BfdDown(text.clone()), now),
             BfdVerdict::Up => self.hurry(now),
+            BfdVerdict::AdminDown | BfdVerdict::Awaited => {}
         }
+        self.hold_back(now);
+    }
+
+    /// Whether sessions are to wait for BFD from now on. One that is up is past that
+    /// (draft-ietf-idr-bgp-bfd-strict-mode-19 §8.7.3), one that is not begins anew (§8.5.4), since
+    /// its OPEN says otherwise.
+    pub fn set_bfd_strict(&mut self, strict: bool, now: Instant) {
+        if std::mem::replace(&mut self.config.session.bfd_strict, strict) == strict {
+            return;
+        }
+        if self.connections.established().is_none() && !self.connections.is_empty() {
+            self.close_all(&DownReason::ConfigurationChanged, now);
+            if self.running && !self.config.passive {
+                self.retry.begin_anew(true, now);
+            }
+        }
+    }
+
+    /// Tells every connection whether its session may come up.
+    fn hold_back(&mut self, now: Instant) {
+        for role in Role::BOTH {
+            let held = self.holds_back();
+            if let Some(slot) = self.connections.get_mut(role) {
+                slot.connection.set_held(held, now);
+            }
+            self.drain(role, now);
+        }
+    }
+
+    fn holds_back(&self) -> bool {
+        self.config.session.bfd_strict && !self.bfd_agrees
     }
 
     /// What kept us from reaching the peer may be over: do not wait for a timer, nor for a SYN that
@@ -384,6 +421,7 @@ impl Peer {
         {
             match event {
                 connection::Event::Opened => self.resolve_collision(now),
+                connection::Event::AwaitsBfd => self.events.push_back(Event::AwaitsBfd),
                 connection::Event::Established => self.handle_established(role, now),
                 connection::Event::Received(update) => self.handle_update(update),
                 connection::Event::Refresh(family) => self.rib.refresh(family, now),
@@ -516,8 +554,9 @@ impl Peer {
 
     fn new_slot(&mut self, serial: Serial, ends: Ends, hops: NextHops, now: Instant) -> Slot {
         let seed = self.random.u64(..);
-        let connection =
+        let mut connection =
             Connection::new(self.config.session.clone(), self.opening.clone(), seed, now);
+        connection.set_held(self.holds_back(), now);
         Slot {
             serial,
             connection,

@@ -29,6 +29,7 @@ fn config() -> Config {
         keepalive_time: None,
         role: None,
         restart: None,
+        bfd_strict: false,
     }
 }
 
@@ -770,6 +771,7 @@ fn what_was_agreed_can_be_seen_whole() {
         remote_asn: REMOTE,
         remote_router_id: router_id(2),
         remote_host_name: None,
+        bfd_strict: false,
     };
     assert_eq!(negotiated(config(), &peer_open()), Ok(expected.clone()));
     let config = Config { remote_asn: RemoteAsn::Internal, ..config() };

@@ -12,4 +12,5 @@ mod properties;
 mod scene;
 mod send_hold;
 mod strategies;
+mod strict;
 mod wire;

@@ -66,6 +66,7 @@ fn config(local_asn: Asn, hold_time: u64) -> Config {
         keepalive_time: None,
         role: None,
         restart: None,
+        bfd_strict: false,
     };
     Config { session, ..scene::config() }
 }
@@ -490,7 +491,11 @@ impl Driver {
             match event {
                 Event::Established(_) => self.sessions += 1,
                 Event::Down(_) => self.sessions -= 1,
-                Event::Failed(_) | Event::Defects(_) | Event::Received(_) | Event::Sent(_) => {}
+                Event::AwaitsBfd
+                | Event::Failed(_)
+                | Event::Defects(_)
+                | Event::Received(_)
+                | Event::Sent(_) => {}
             }
         }
     }

@@ -402,6 +402,7 @@ fn our_open(local_asn: u32) -> Vec<u8> {
         // The only number of which both have the same name as RFC 9234.
         role: Some(Role::Provider),
         restart: Some(Restart { time: secs(30), long_lived: secs(3600) }),
+        bfd_strict: true,
     };
     let opening = Opening { host_name: Some("host1".into()), ..Opening::new(router_id(1)) };
     Connection::new(config, opening, 1, start()).poll_transmit()
@@ -442,6 +443,7 @@ fn netgauze_reads_our_open() {
                 .into(),
             "ExtendedMessage".into(),
             "EnhancedRouteRefresh".into(),
+            "Unrecognized(UnrecognizedCapability { code: 74, value: [] })".into(),
             "BgpRole(BgpRoleCapability { role: Provider })".into(),
             format!(
                 "GracefulRestartCapability(GracefulRestartCapability {{ restart: false, \
@@ -489,9 +491,9 @@ fn bgpkit_reads_our_open() {
                 _ => others.push(u8::from(capability.ty)),
             }
         }
-        // Route refresh, extended message, enhanced route refresh, long-lived, FQDN
-        assert_eq!(others, [2, 6, 70, 71, 73]);
-        assert_eq!((parameter.param_type, capabilities.len()), (2, 11));
+        // Route refresh, extended message, enhanced route refresh, BFD strict mode, long-lived, FQDN
+        assert_eq!(others, [2, 6, 70, 74, 71, 73]);
+        assert_eq!((parameter.param_type, capabilities.len()), (2, 12));
         assert_eq!(families, [(1, 1), (2, 1)]);
     }
 }

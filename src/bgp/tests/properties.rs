@@ -255,6 +255,7 @@ fn outcome(pieces: &[&[u8]]) -> (State, Vec<Event>, Vec<u8>) {
         keepalive_time: None,
         role: None,
         restart: None,
+        bfd_strict: false,
     };
     let now = start();
     let mut connection = Connection::new(config, Opening::new(router_id(1)), 7, now);

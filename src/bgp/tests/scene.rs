@@ -39,6 +39,7 @@ pub(super) fn config() -> Config {
             keepalive_time: None,
             role: None,
             restart: None,
+            bfd_strict: false,
         },
         connect_retry_time: RETRY,
         passive: false,
@@ -89,6 +90,7 @@ pub(super) fn session() -> Session {
         remote_asn: REMOTE,
         remote_router_id: router_id(2),
         remote_host_name: None,
+        bfd_strict: false,
     }
 }
 

@@ -184,9 +184,9 @@ pub(super) fn some_capabilities() -> impl Strategy<Value = Capabilities> {
     let multiprotocol = btree_set(any::<(u16, u8)>(), 0..20);
     let lists = (multiprotocol, btree_set(any::<u8>(), 0..3), long_lived);
     let name = option::of("[a-z0-9._-]{1,63}");
-    (lists, any::<[bool; 4]>(), option::of(restart), name).prop_map(
+    (lists, any::<[bool; 5]>(), option::of(restart), name).prop_map(
         |((multiprotocol, roles, long_lived), flags, graceful_restart, host_name)| {
-            let [route_refresh, extended_next_hop, extended_message, enhanced] = flags;
+            let [route_refresh, extended_next_hop, extended_message, enhanced, strict] = flags;
             Capabilities {
                 multiprotocol: multiprotocol.into_iter().collect(),
                 route_refresh,
@@ -198,6 +198,7 @@ pub(super) fn some_capabilities() -> impl Strategy<Value = Capabilities> {
                 enhanced_route_refresh: enhanced,
                 long_lived,
                 host_name,
+                bfd_strict: strict,
             }
         },
     )

@@ -30,6 +30,9 @@ pub struct Capabilities {
     pub long_lived: BTreeMap<Family, (bool, u32)>,
     /// FQDN (code 73, draft-walton-bgp-hostname-capability): a host name, for people
     pub host_name: Option<String>,
+    /// BFD Strict-Mode (code 74, draft-ietf-idr-bgp-bfd-strict-mode-19 §5): no session before BFD
+    /// is up
+    pub bfd_strict: bool,
 }
 
 /// What one side says about its restarts (RFC 4724 §3).
@@ -56,6 +59,7 @@ const FOUR_OCTET_ASN: u8 = 65;
 const ENHANCED_ROUTE_REFRESH: u8 = 70;
 const LONG_LIVED: u8 = 71;
 const FQDN: u8 = 73;
+const BFD_STRICT: u8 = 74;
 
 /// Of the first octet of Graceful Restart; the four low bits belong to the time.
 const RESTART_STATE: u8 = 0x80;
@@ -118,6 +122,10 @@ impl Capabilities {
                     self.host_name = decode_host_name(value);
                     continue;
                 }
+                BFD_STRICT => {
+                    self.bfd_strict = true;
+                    continue; // later drafts may give it a value
+                }
                 _ => continue,
             }
             if !value.is_empty() {
@@ -139,6 +147,7 @@ impl Capabilities {
             (EXTENDED_NEXT_HOP, self.extended_next_hop, &[0, 1, 0, 1, 0, 2]),
             (EXTENDED_MESSAGE, self.extended_message, &[]),
             (ENHANCED_ROUTE_REFRESH, self.enhanced_route_refresh, &[]),
+            (BFD_STRICT, self.bfd_strict, &[]),
         ];
         for (code, _, value) in flags.iter().filter(|(_, offered, _)| *offered) {
             put(&mut out, *code, value);

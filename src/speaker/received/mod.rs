@@ -191,7 +191,7 @@ impl Received {
                 }
             }
             Event::Received(update) => result = peer.rib.handle_update(update),
-            Event::Failed(_) | Event::Defects(_) | Event::Sent(_) => {}
+            Event::AwaitsBfd | Event::Failed(_) | Event::Defects(_) | Event::Sent(_) => {}
         }
         self.note_changes(name);
         result.err().map(|TooMany(limit)| DownReason::TooManyPrefixes(limit))
