@@ -251,6 +251,12 @@ impl AdjRibIn {
         self.stale.contains(&prefix)
     }
 
+    /// Whether any route is.
+    #[must_use]
+    pub fn has_stale(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
     /// Whether the peer has said, by End-of-RIB for each family, that it has announced everything.
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -9,7 +9,7 @@ use super::histogram::Histogram;
 use super::notice::{Level, Notice};
 use super::{Output, Speaker, Start, paths};
 use crate::bfd::driver::Event as BfdEvent;
-use crate::bfd::session::Event as BfdSessionEvent;
+use crate::bfd::session::{Event as BfdSessionEvent, Plane};
 use crate::bfd::sessions::Generation as BfdGeneration;
 use crate::bgp::Serial;
 use crate::bgp::adj_rib_out::Pending;
@@ -193,7 +193,7 @@ impl Speaker {
 
     fn handle_bfd_session(&mut self, name: &PeerName, event: BfdSessionEvent, now: Instant) {
         let Some(entry) = self.peers.get_mut(name) else { return };
-        entry.bfd.since = now;
+        let before = std::mem::replace(&mut entry.bfd.since, now);
         entry.bfd.up = event == BfdSessionEvent::Up;
         entry.bfd.admin_down = event == BfdSessionEvent::PeerAdminDown;
         let notice = match event {
@@ -201,6 +201,14 @@ impl Speaker {
                 entry.bfd.reason = None;
                 entry.peer.handle_bfd(&BfdVerdict::Up, now);
                 Notice::peer(Level::Info, name, "BFD session up")
+            }
+            BfdSessionEvent::Down(diag, Plane::Control)
+                if self.received.restarted_after(name, before, now) =>
+            {
+                entry.bfd.reason = Some(diag.to_string());
+                entry.peer.handle_bfd(&BfdVerdict::Awaited, now);
+                let text = "BFD session down with the restart of the peer, whose routes are kept";
+                Notice::peer(Level::Info, name, text).because(diag)
             }
             BfdSessionEvent::Down(diag, _) => {
                 entry.bfd.reason = Some(diag.to_string());

@@ -173,6 +173,67 @@ mod routers_restart {
         assert_eq!(world.learned(), SECOND, "{}", world.log_text());
     }
 
+    /// RFC 5882 §4.3.2
+    #[test]
+    fn bfd_that_goes_with_the_restart_takes_no_route_along() {
+        for away in [Duration::ZERO, millis(500), secs(30)] {
+            let mut world = world();
+            world.router("tor1").bfd_passes = [false; 2];
+            world.router("tor1").mood = Mood::Refuses;
+            world.reset_with_bfd("tor1");
+            let before = world.route_requests.len();
+            world.run(away);
+            world.router("tor1").bfd_passes = [true; 2];
+            world.router("tor1").mood = Mood::Peers;
+            world.run(secs(20));
+            let status = world.status().peers[0].clone();
+            assert!(status.established && status.bfd.is_some_and(|bfd| bfd.up));
+            assert_eq!((status.sessions, world.learned()), (2, ALL.map(Into::into).to_vec()));
+            let asked = world.route_requests.get(before..).expect("more, if anything");
+            assert_eq!(asked, [], "away for {away:?}: {}", world.log_text());
+        }
+    }
+
+    #[test]
+    fn bfd_that_does_not_share_its_fate_is_believed_all_the_same() {
+        let mut world = world();
+        world.router("tor1").bfd_is_independent = true;
+        world.run(secs(1));
+        world.router("tor1").mood = Mood::Refuses;
+        world.reset("tor1");
+        world.run(secs(5));
+        assert_eq!(world.learned(), ALL, "{}", world.log_text());
+        world.router("tor1").bfd_passes = [false; 2];
+        world.run(secs(1));
+        assert_eq!(world.learned(), SECOND, "{}", world.log_text());
+    }
+
+    #[test]
+    fn bfd_that_came_up_again_and_fails_is_no_longer_part_of_the_restart() {
+        let mut world = world();
+        world.router("tor1").mood = Mood::Refuses;
+        world.reset_with_bfd("tor1");
+        world.run(secs(10));
+        assert_eq!(world.learned(), ALL, "{}", world.log_text());
+        world.router("tor1").bfd_passes = [false; 2];
+        world.run(secs(1));
+        assert_eq!(world.learned(), SECOND, "{}", world.log_text());
+    }
+
+    #[test]
+    fn a_path_that_dies_after_the_restart_is_dead_at_once() {
+        let mut world = world();
+        world.reset("tor1");
+        world.run(secs(10));
+        assert_eq!(
+            (world.status().peers[0].sessions, world.learned()),
+            (2, ALL.map(Into::into).to_vec())
+        );
+        world.set_link("tor1", false);
+        let took = world.run_until_true(secs(2), |w| w.learned() == SECOND);
+        assert!(took <= millis(900), "took {took:?}");
+    }
+
     #[test]
     fn a_router_that_says_goodbye_for_good_is_believed() {
         let mut world = world();

@@ -32,6 +32,10 @@ pub use status::{Accepted, AcceptedRoute};
 
 /// For how long the routes of a session that a reload ended wait for the next one.
 const RESTART_TIME: Duration = Duration::from_secs(120);
+/// BGP may be back, and have said everything, before BFD has noticed that it was away: that takes a
+/// detection time, or the first packet of the new session.
+const LATE_BFD: Duration = Duration::from_secs(3);
+
 /// Everything that is learned.
 #[derive(Debug)]
 pub(super) struct Received {
@@ -56,8 +60,10 @@ struct Teacher {
     ends: Option<Ends>,
     /// The session, or the last one
     session: Option<Session>,
-    /// The last one ended as it does when the peer restarts
-    restarting: bool,
+    /// When the last one ended as it does when the peer restarts
+    restarted: Option<Instant>,
+    /// When the session was back after that
+    returned: Option<Instant>,
     /// Why routes are not used
     unused: BTreeMap<IpNet, Unused>,
     /// Of which reasons the log has an example from this session
@@ -124,7 +130,8 @@ impl Received {
                 local_asn,
                 ends: None,
                 session: None,
-                restarting: false,
+                restarted: None,
+                returned: None,
                 unused,
                 told,
             };
@@ -147,16 +154,16 @@ impl Received {
         self.note_changes(name);
     }
 
-    fn start(&mut self, name: &PeerName, session: &Session, ends: Ends) {
+    fn start(&mut self, name: &PeerName, session: &Session, ends: Ends, now: Instant) {
         let Some(peer) = self.peers.get_mut(name) else { return };
         peer.ends = Some(ends);
         peer.session = Some(session.clone());
         peer.told.clear();
         // RFC 4724 §4.2: where the peer did not go on forwarding, nothing is worth waiting for.
         let preserved: BTreeSet<Family> = session.preserved().collect();
-        let lost = |family: &Family| peer.restarting && !preserved.contains(family);
+        let lost = |family: &Family| peer.restarted.is_some() && !preserved.contains(family);
         Family::ALL.into_iter().filter(lost).for_each(|family| peer.rib.sweep(family));
-        peer.restarting = false;
+        peer.returned = Some(now);
         peer.rib.start(Source {
             local_asn: peer.local_asn,
             internal: session.encoding.internal,
@@ -180,11 +187,12 @@ impl Received {
         let peer = self.peers.get_mut(name)?;
         let mut result = Ok(());
         match event {
-            Event::Established(session) => self.start(name, session, ends?),
+            Event::Established(session) => self.start(name, session, ends?, now),
             Event::Down(reason) => {
                 let session = peer.session.as_ref();
                 let kept = session.and_then(|session| session.keeps_routes(reason));
-                peer.restarting = kept.is_some();
+                peer.restarted = kept.is_some().then_some(now);
+                peer.returned = None;
                 match kept {
                     Some((families, time)) => peer.rib.mark_stale(&families, now + time),
                     None => peer.rib.stop(),
@@ -195,6 +203,18 @@ impl Received {
         }
         self.note_changes(name);
         result.err().map(|TooMany(limit)| DownReason::TooManyPrefixes(limit))
+    }
+
+    /// Whether the peer has restarted after `up` and is still at it, so that a BFD session that was up
+    /// since then, and shares fate with its control plane, fails for that reason.
+    ///
+    /// RFC 5882 §4.3.2: such a failure is none of the path, and aborts no graceful restart. One that
+    /// came up again since is with the new control plane, and its failure is one of its own.
+    pub(super) fn restarted_after(&self, name: &PeerName, up: Instant, now: Instant) -> bool {
+        let Some(peer) = self.peers.get(name) else { return false };
+        let is_late = |returned| now < returned + LATE_BFD;
+        peer.restarted.is_some_and(|restarted| up < restarted)
+            && (peer.rib.has_stale() || peer.returned.is_some_and(is_late))
     }
 
     /// The path to a peer is dead: what is stale is of no use.
@@ -432,7 +452,7 @@ impl Speaker {
         };
         self.received.add(name, config);
         if let Some((session, ends)) = session.as_ref().filter(|_| is_new) {
-            self.received.start(name, session, *ends);
+            self.received.start(name, session, *ends, now);
         }
         match result {
             Ok(false) => {}
