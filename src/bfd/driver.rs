@@ -18,6 +18,7 @@ use nix::sys::time::TimeSpec;
 use tokio::sync::{mpsc, oneshot};
 
 use super::authentication::Authentication;
+use super::diagnosis::Evidence;
 use super::discard::Discards;
 use super::session;
 use super::sessions::{Config, Generation, Hops, Look, Sessions};
@@ -42,6 +43,8 @@ pub enum Command {
     Remove(PeerName),
     /// AdminDown to every peer: we are about to stop
     AdminDown,
+    /// What has been seen of the session with the peer, as an [`Event::Look`]
+    Look(PeerName),
     /// A report, for status and metrics
     Report(oneshot::Sender<Report>),
 }
@@ -55,6 +58,8 @@ pub enum Event {
     Trouble(PeerName, Generation, Option<String>),
     /// The key of a session that has one cannot be read again, for this reason
     KeyUnreadable(PeerName, String),
+    /// What was asked for
+    Look(PeerName, Evidence),
     /// The thread runs at normal priority, for this reason
     NoRealtime(String),
 }
@@ -193,6 +198,10 @@ impl Driver {
                 }
                 Ok(Command::Remove(peer)) => {
                     self.sessions.remove(&peer, Instant::now());
+                }
+                Ok(Command::Look(peer)) => {
+                    let look = self.sessions.evidence(&peer, Instant::now());
+                    self.unsent.extend(look.map(|look| Event::Look(peer, look)));
                 }
                 Ok(Command::AdminDown) => self.sessions.admin_down(Instant::now()),
                 Ok(Command::Report(reply)) => {

@@ -7,6 +7,7 @@
 //! * [`packet`]: the Control packet and its octets; no state.
 //! * [`session`]: the state machine and timers of one session.
 //! * [`sessions`]: all of them; which one a datagram belongs to, or why it is dropped.
+//! * [`diagnosis`]: what is wrong with one that does not come up, in words.
 //! * [`driver`]: the thread, with `socket` for what UDP needs.
 //!
 //! # Threads
@@ -34,6 +35,7 @@
 //!
 //! * The Echo function, demand mode of our own
 pub mod authentication;
+pub mod diagnosis;
 pub mod discard;
 pub mod driver;
 pub mod pace;

@@ -11,6 +11,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use super::authentication::{Authentication, Keyring, Payload, Signed};
+use super::diagnosis::Evidence;
 use super::discard::{Discard, Discards};
 use super::packet::Packet;
 use super::session::{self, Event, Session};
@@ -323,6 +324,12 @@ impl Sessions {
         })
     }
 
+    /// What has been seen of the session with a peer.
+    #[must_use]
+    pub fn evidence(&self, peer: &PeerName, now: Instant) -> Option<Evidence> {
+        self.looks(now).find(|look| look.peer == *peer).map(|look| Evidence::of(&look))
+    }
+
     /// How many datagrams were dropped, by reason.
     #[must_use]
     pub fn discards(&self) -> &Discards {
@@ -335,6 +342,7 @@ impl Sessions {
             Some(discriminator) => {
                 let entry = self.entries.get_mut(&discriminator).ok_or(Discard::UnknownSession)?;
                 if entry.config.far_end() != (datagram.source, datagram.hops) {
+                    entry.discards.count(Discard::WrongSource);
                     return Err(Discard::WrongSource);
                 }
                 entry

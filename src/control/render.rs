@@ -168,6 +168,9 @@ impl Page {
                 let ago = self.ago(&said.at);
                 self.line(indent, &format!("last NOTIFICATION {ago} ago: {}", said.reason));
             }
+            if let Some(waiting) = &peer.waiting {
+                self.line(indent, waiting);
+            }
             if let Some(next) = &peer.next_attempt {
                 let wait = self.until(next);
                 self.line(indent, &format!("next attempt in {wait}"));
@@ -181,10 +184,7 @@ impl Page {
         if let Some(bfd) = &peer.bfd {
             let state = if bfd.up { "up" } else { "down" };
             let mut text = format!("BFD {state} for {}", self.ago(&bfd.since));
-            let never_up = "it has not come up; the router has no BFD for this host, or its \
-                            packets are filtered";
-            let known = bfd.error.as_deref().or(bfd.reason.as_deref());
-            if let Some(why) = known.or((!bfd.up).then_some(never_up)) {
+            if let Some(why) = bfd.why().filter(|_| peer.waiting.is_none()) {
                 let _ = write!(text, ": {why}");
             }
             self.line(indent, &text);

@@ -13,6 +13,7 @@
 //! and let it run.
 pub mod histogram;
 mod input;
+mod missed;
 pub mod notice;
 mod output;
 mod paths;
@@ -238,6 +239,7 @@ impl Speaker {
         for entry in self.peers.values_mut() {
             entry.peer.handle_timeout(now);
         }
+        self.ask_about_bfd(now);
         if self.find_router_id_at.is_some_and(|at| at <= now) {
             self.find_router_id(now);
         }
@@ -266,6 +268,7 @@ impl Speaker {
             self.addresses.poll_timeout(),
             self.received.poll_timeout().filter(|_| self.phase.is_running()),
             self.find_router_id_at,
+            self.next_question(),
             self.deferral,
             (!self.services.is_empty()).then_some(self.expire_at),
             self.phase.deadline(),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::histogram::Histogram;
+use super::missed::Missed;
 use super::notice::{Level, Notice};
 use super::{Output, Speaker, Start, paths};
 use crate::bfd::driver::Event as BfdEvent;
@@ -57,6 +58,8 @@ pub(super) struct BfdLook {
     pub(super) reason: Option<String>,
     /// What keeps it from working on our side
     pub(super) trouble: Option<String>,
+    /// While it is not up and that matters
+    pub(super) missed: Option<Missed>,
     /// The router that it is with, once that is known
     pub(super) remote: Option<ScopedAddress>,
     /// Which session that is, once there is one: events of earlier ones may still be on their way
@@ -72,6 +75,7 @@ impl BfdLook {
             since: now,
             reason: None,
             trouble: None,
+            missed: None,
             remote: None,
             generation: None,
         }
@@ -182,6 +186,7 @@ impl Speaker {
                     None => Notice::peer(Level::Info, &name, "BFD works again"),
                 });
             }
+            BfdEvent::Look(name, evidence) => self.handle_evidence(&name, evidence),
             BfdEvent::Session(name, generation, event) => {
                 let entry = self.peers.get(&name);
                 if entry.is_some_and(|entry| entry.bfd.generation == Some(generation)) {
@@ -393,6 +398,7 @@ impl Speaker {
             }
         }
         self.follow_with_bfd(now);
+        self.miss_bfd(now);
         for notice in notices {
             self.notice(notice);
         }

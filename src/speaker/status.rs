@@ -9,6 +9,7 @@ use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
+use super::missed::WAITING;
 use super::peers::PeerEntry;
 use super::received::Accepted;
 use super::{ServiceEntry, Speaker};
@@ -70,6 +71,9 @@ pub struct PeerStatus {
     pub state: String,
     /// Whether the session is up
     pub established: bool,
+    /// What alone keeps it from being up
+    #[serde(default)]
+    pub waiting: Option<String>,
     /// Since when the session is up, or is not
     pub since: String,
     /// The peer's AS number, while the session is up
@@ -138,6 +142,27 @@ pub struct BfdStatus {
     pub reason: Option<String>,
     /// What keeps it from working on this host
     pub error: Option<String>,
+    /// Whether BGP waits for it
+    #[serde(default)]
+    pub strict: bool,
+    /// What seems to be wrong, where it has not been up for a while and BGP has, or waits
+    #[serde(default)]
+    pub diagnosis: Option<String>,
+}
+
+impl BfdStatus {
+    /// Why it is not up.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        let seen = [&self.reason, &self.diagnosis].into_iter().flatten();
+        let seen: Vec<&str> = seen.map(String::as_str).collect();
+        match &self.error {
+            _ if self.up => None,
+            Some(error) => Some(error.clone()),
+            None if seen.is_empty() => Some("it has not come up".into()),
+            None => Some(seen.join("; ")),
+        }
+    }
 }
 
 /// A service.
@@ -388,6 +413,8 @@ fn peer_status(
         kind: reason.label().into(),
         at: clock.date(*at),
     };
+    let bfd = config.bfd.as_ref().map(|_| bfd_status(entry, config, clock));
+    let why = bfd.as_ref().and_then(BfdStatus::why).filter(|_| peer.awaits_bfd());
     PeerStatus {
         name: name.clone(),
         description: config.description.clone(),
@@ -395,6 +422,7 @@ fn peer_status(
         interface: config.bgp.transport.remote.interface().map(str::to_owned),
         state: format!("{:?}", peer.state()),
         established: peer.state() == State::Established,
+        waiting: why.map(|why| format!("{WAITING}: {why}")),
         since: clock.date(history.since()),
         remote_asn: session.map(|session| session.remote_asn),
         remote_router_id: session.map(|session| session.remote_router_id),
@@ -407,21 +435,29 @@ fn peer_status(
         last_failure: history.last_failure().map(down),
         last_notification: history.last_notification().map(down),
         next_attempt: peer.next_attempt().map(|at| clock.date(at)),
-        bfd: config.bfd.as_ref().map(|_| BfdStatus {
-            up: entry.bfd.up,
-            since: clock.date(entry.bfd.since),
-            reason: entry.bfd.reason.clone(),
-            error: entry.bfd.trouble.clone().or_else(|| {
-                let is_unknown = entry.bfd.remote.is_none();
-                is_unknown.then(|| "it begins when it is known where the router is".into())
-            }),
-        }),
+        bfd,
         sessions: counters.established,
         session_downs: entry.session_downs.iter().map(|(k, n)| ((*k).into(), *n)).collect(),
         prefixes_received: counters.received_prefixes,
         accepted: None,
         defective_updates: counters.defective_updates,
         decision_to_wire: entry.decision_to_wire.clone(),
+    }
+}
+
+fn bfd_status(entry: &PeerEntry, config: &config::Peer, clock: Clock) -> BfdStatus {
+    let look = &entry.bfd;
+    let diagnosis = look.missed.as_ref().and_then(|missed| missed.diagnosis);
+    BfdStatus {
+        up: look.up,
+        since: clock.date(look.since),
+        reason: look.reason.clone(),
+        error: look.trouble.clone().or_else(|| {
+            let is_unknown = look.remote.is_none();
+            is_unknown.then(|| "it begins when it is known where the router is".into())
+        }),
+        strict: config.bgp.session.bfd_strict,
+        diagnosis: diagnosis.map(|diagnosis| diagnosis.to_string()),
     }
 }
 

@@ -1,4 +1,5 @@
 //! Every story of failure that the design is about, as a whole daemon on a virtual clock.
+mod diagnosis;
 mod learned;
 mod lifecycle;
 mod metrics;
@@ -7,6 +8,7 @@ mod routers;
 mod routes;
 mod services;
 mod status;
+mod strict;
 mod unnumbered;
 mod vips;
 mod world;

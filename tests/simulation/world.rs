@@ -718,6 +718,11 @@ impl World {
                 self.goodbyes.push("bfd admin down");
                 self.bfd.admin_down(self.now);
             }
+            BfdCommand::Look(peer) => {
+                if let Some(evidence) = self.bfd.evidence(&peer, self.now) {
+                    self.feed(Input::Bfd(BfdEvent::Look(peer, evidence)));
+                }
+            }
             BfdCommand::Key(..) | BfdCommand::Report(_) => {}
         }
     }
