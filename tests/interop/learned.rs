@@ -7,7 +7,7 @@ use serde_json::Value;
 use vipcast_lab::configuration::{POOLS, WEB, peers};
 use vipcast_lab::fabric::{Fabric, FabricConfig, TorConfig, Transport, vip};
 use vipcast_lab::fault::{Fault, Loss};
-use vipcast_lab::router::{BfdState, Kind};
+use vipcast_lab::router::{BfdState, BfdTimers, Kind};
 use vipcast_lab::wait;
 use vipcast_lab::watch::Watch;
 
@@ -302,5 +302,38 @@ fn a_router_that_announces_too_much_is_told_so_and_held_down() -> Result<()> {
             "{all:?}"
         );
         Ok(())
+    })
+}
+
+/// RFC 5882 §4.3.2: the BFD of these routers dies with them, which says nothing of the path.
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_that_restarts_with_its_bfd_keeps_its_routes_here() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let mut tor = TorConfig::new(kind);
+        tor.neighbour.bfd = Some(BfdTimers::DEFAULT);
+        tor.neighbour.hold_time = BOUND * 10;
+        tor.neighbour.extra = match kind {
+            Kind::Bird => "graceful restart on;".into(),
+            Kind::Frr | Kind::Gobgp => {
+                " bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n".into()
+            }
+        };
+        let mut fabric = pair_with(tor)?;
+        announce(&mut fabric, &DEFAULTS)?;
+        fabric.host(1).namespace.ip("route del default\nroute del ::/0\n")?;
+        let daemon = start(&fabric, 1, &with(&fabric, ACCEPT))?;
+        wait_routes(&fabric, &FIRST)?;
+        wait_bfd(&fabric)?;
+        wait_status(&daemon, "BFD is up", |status| status["peers"][0]["bfd"]["up"] == true)?;
+        fabric.tor_mut(1).router.kill()?;
+        wait_status(&daemon, "BFD is down", |status| status["peers"][0]["bfd"]["up"] == false)?;
+        std::thread::sleep(Duration::from_secs(3));
+        ensure!(routes(&fabric)? == FIRST, "they are kept: {:?}", routes(&fabric)?);
+        fabric.tor_mut(1).router.run()?;
+        wait_status(&daemon, "the session is back", |status| {
+            status["peers"][0]["sessions"] == 2 && status["peers"][0]["bfd"]["up"] == true
+        })?;
+        wait_routes(&fabric, &FIRST)
     })
 }

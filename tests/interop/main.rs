@@ -6,6 +6,7 @@
 //! | `fabric` | the main job: three hosts, two routers, ECMP, failures |
 //! | `routes` | what routers receive: families, attributes, aggregates, policy |
 //! | `bfd` | RFC 5880, 5881, 5882, 5883, 9384 with BIRD and FRR |
+//! | `strict` | BGP that waits for BFD: draft-ietf-idr-bgp-bfd-strict-mode |
 //! | `sessions` | RFC 4271 sessions: passive, collisions, passwords, refusals, and what they are called |
 //! | `capabilities` | what both ends can do: RFC 5492, 7313, 8950, 9234 |
 //! | `learned` | routes that the host learns: ECMP, BFD, crash, others' routes |
@@ -28,6 +29,7 @@ mod lifecycle;
 mod restart;
 mod routes;
 mod sessions;
+mod strict;
 mod transport;
 mod unnumbered;
 
