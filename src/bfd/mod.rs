@@ -6,7 +6,8 @@
 //! * [`authentication`]: signatures of packets, and the change of a key.
 //! * [`packet`]: the Control packet and its octets; no state.
 //! * [`session`]: the state machine and timers of one session.
-//! * [`sessions`]: all of them; which one a datagram belongs to, or why it is dropped.
+//! * [`sessions`]: all of them; which one a datagram belongs to, or why it is dropped; which one is
+//!   next, by their `schedule`.
 //! * [`diagnosis`]: what is wrong with one that does not come up, in words.
 //! * [`driver`]: the thread, with `socket` for what UDP needs.
 //!
@@ -40,6 +41,7 @@ pub mod discard;
 pub mod driver;
 pub mod pace;
 pub mod packet;
+mod schedule;
 pub mod session;
 pub mod sessions;
 mod socket;

@@ -311,6 +311,13 @@ impl Session {
         [transmit, self.detect_at()].into_iter().flatten().min()
     }
 
+    /// When [`Self::poll_transmit`] has a packet, if nothing happens before; answers and changes of
+    /// state do not wait.
+    pub(super) fn transmit_at(&self, now: Instant) -> Option<Instant> {
+        let periodic = self.transmits().then_some(if self.hurry { now } else { self.next_tx });
+        if self.final_due { Some(now) } else { periodic }
+    }
+
     /// RFC 5880 §6.8.6, from "If received state is AdminDown".
     fn step(&mut self, received: State, now: Instant) {
         const SIGNALED: Diag = Diag::NEIGHBOR_SIGNALED_DOWN;
@@ -416,7 +423,7 @@ impl Session {
     }
 
     /// When the peer has been silent for too long.
-    fn detect_at(&self) -> Option<Instant> {
+    pub(super) fn detect_at(&self) -> Option<Instant> {
         Some(self.remote?.at + self.detection_time()?)
     }
 

@@ -14,6 +14,7 @@ use super::authentication::{Authentication, Keyring, Payload, Signed};
 use super::diagnosis::Evidence;
 use super::discard::{Discard, Discards};
 use super::packet::Packet;
+use super::schedule::Schedule;
 use super::session::{self, Event, Session};
 use crate::route::{PeerName, ScopedAddress};
 use crate::secret::Key;
@@ -127,6 +128,17 @@ struct Entry {
 }
 
 impl Entry {
+    /// The next packet, signed; none goes out without the key.
+    fn poll_transmit(&mut self, now: Instant) -> Option<Payload> {
+        let mut payload = Payload::new(self.session.poll_transmit(now)?.encode());
+        match &mut self.keyring {
+            Some(keyring) => keyring.sign(&mut payload),
+            None if self.config.authentication.is_some() => return None,
+            None => {}
+        }
+        Some(payload)
+    }
+
     /// RFC 5880 §6.8.6: the A bit is set if and only if authentication is in use, and the packet
     /// passes §6.7.
     fn check(
@@ -161,6 +173,10 @@ impl Entry {
 #[derive(Debug)]
 pub struct Sessions {
     entries: BTreeMap<NonZeroU32, Entry>,
+    /// When each has a packet to send
+    transmissions: Schedule,
+    /// When each has been silent for too long, or is gone
+    expiries: Schedule,
     events: VecDeque<(PeerName, Generation, Event)>,
     discards: Discards,
     random: fastrand::Rng,
@@ -172,6 +188,8 @@ impl Sessions {
     pub fn new(seed: u64) -> Self {
         Self {
             entries: BTreeMap::new(),
+            transmissions: Schedule::default(),
+            expiries: Schedule::default(),
             events: VecDeque::new(),
             discards: Discards::default(),
             random: fastrand::Rng::with_seed(seed),
@@ -182,26 +200,31 @@ impl Sessions {
     /// timers with a Poll Sequence; any other starts anew, and the old one says goodbye where it
     /// was.
     pub fn set(&mut self, peer: &PeerName, config: Config, now: Instant) {
-        let mut entries = self.entries.values_mut().filter(|entry| entry.leaving.is_none());
-        if let Some(entry) = entries.find(|entry| entry.peer == *peer) {
+        if let Some((discriminator, entry)) = self.wanted(peer) {
             if entry.config.is_same_session(&config) {
                 entry.session.configure(config.session, now);
                 if config.authentication.is_none() || entry.config.authentication.is_none() {
                     entry.keyring = None;
                 }
                 entry.config = config;
+                self.settle(discriminator, now);
                 return;
             }
             entry.leave(now);
+            self.settle(discriminator, now);
         }
         // Two sessions between the same two ends would contradict each other.
-        self.entries.retain(|_, entry| !entry.config.may_share_ends(&config));
+        let rivals = self.entries.iter().filter(|(_, entry)| entry.config.may_share_ends(&config));
+        for rival in rivals.map(|(rival, _)| *rival).collect::<Vec<_>>() {
+            self.forget(rival);
+        }
         let discriminator = self.new_discriminator();
         let session = Session::new(config.session, discriminator, self.random.u64(..), now);
         let discards = Discards::default();
         let (keyring, leaving) = (None, None);
         let entry = Entry { peer: peer.clone(), config, session, keyring, discards, leaving };
         self.entries.insert(discriminator, entry);
+        self.settle(discriminator, now);
     }
 
     /// The key of a peer's authentication, as it was found. Nothing is sent before.
@@ -235,9 +258,9 @@ impl Sessions {
 
     /// Wants no session with `peer`, which is told so.
     pub fn remove(&mut self, peer: &PeerName, now: Instant) {
-        let mut entries = self.entries.values_mut().filter(|entry| entry.leaving.is_none());
-        if let Some(entry) = entries.find(|entry| entry.peer == *peer) {
+        if let Some((discriminator, entry)) = self.wanted(peer) {
             entry.leave(now);
+            self.settle(discriminator, now);
         }
     }
 
@@ -246,41 +269,50 @@ impl Sessions {
         for entry in self.entries.values_mut() {
             entry.session.admin_down(now);
         }
+        for discriminator in self.entries.keys().copied().collect::<Vec<_>>() {
+            self.settle(discriminator, now);
+        }
     }
 
     /// Takes in a datagram, or counts why not.
     pub fn handle_datagram(&mut self, datagram: Datagram<'_>) {
-        if let Err(discard) = self.accept(datagram) {
-            self.discards.count(discard);
-            let theirs = (datagram.source, datagram.hops);
-            let mut entries = self.entries.values_mut();
-            if let Some(entry) = entries.find(|entry| entry.config.far_end() == theirs) {
-                entry.discards.count(discard);
+        match self.accept(datagram) {
+            Ok(discriminator) => self.settle(discriminator, datagram.at),
+            Err(discard) => {
+                self.discards.count(discard);
+                let theirs = (datagram.source, datagram.hops);
+                let mut entries = self.entries.values_mut();
+                if let Some(entry) = entries.find(|entry| entry.config.far_end() == theirs) {
+                    entry.discards.count(discard);
+                }
             }
         }
-        self.drain_events();
     }
 
     /// Takes in the passing of time; extra calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.entries.retain(|_, entry| entry.leaving.is_none_or(|at| at > now));
-        for entry in self.entries.values_mut() {
-            entry.session.handle_timeout(now);
+        while let Some(discriminator) = self.expiries.due(now) {
+            match self.entries.get_mut(&discriminator) {
+                Some(entry) if entry.leaving.is_none_or(|at| at > now) => {
+                    entry.session.handle_timeout(now);
+                    self.settle(discriminator, now);
+                }
+                _ => self.forget(discriminator),
+            }
         }
-        self.drain_events();
     }
 
     /// The next packet to send, and with which session's socket.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(NonZeroU32, Payload)> {
-        self.entries.iter_mut().find_map(|(discriminator, entry)| {
-            let mut payload = Payload::new(entry.session.poll_transmit(now)?.encode());
-            match &mut entry.keyring {
-                Some(keyring) => keyring.sign(&mut payload),
-                None if entry.config.authentication.is_some() => return None,
-                None => {}
+        loop {
+            let discriminator = self.transmissions.due(now)?;
+            let entry = self.entries.get_mut(&discriminator);
+            let payload = entry.and_then(|entry| entry.poll_transmit(now));
+            self.settle(discriminator, now);
+            if let Some(payload) = payload {
+                return Some((discriminator, payload));
             }
-            Some((*discriminator, payload))
-        })
+        }
     }
 
     /// What happened to which peer's session.
@@ -291,8 +323,8 @@ impl Sessions {
     /// When to call [`Self::handle_timeout`] and [`Self::poll_transmit`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sessions = self.entries.values().filter_map(|entry| entry.session.poll_timeout());
-        sessions.chain(self.entries.values().filter_map(|entry| entry.leaving)).min()
+        let next = [self.transmissions.next(), self.expiries.next()];
+        next.into_iter().flatten().map(|(at, _)| at).min()
     }
 
     /// What a session's socket needs to know.
@@ -336,7 +368,15 @@ impl Sessions {
         &self.discards
     }
 
-    fn accept(&mut self, datagram: Datagram<'_>) -> Result<(), Discard> {
+    /// The session that `peer` is to have.
+    fn wanted(&mut self, peer: &PeerName) -> Option<(NonZeroU32, &mut Entry)> {
+        let mut entries = self.entries.iter_mut().filter(|(_, entry)| entry.leaving.is_none());
+        let (discriminator, entry) = entries.find(|(_, entry)| entry.peer == *peer)?;
+        Some((*discriminator, entry))
+    }
+
+    /// Whose datagram it was.
+    fn accept(&mut self, datagram: Datagram<'_>) -> Result<NonZeroU32, Discard> {
         let packet = Packet::decode(datagram.payload)?;
         let entry = match packet.your_discriminator {
             Some(discriminator) => {
@@ -364,15 +404,26 @@ impl Sessions {
             let forgotten = entry.session.timing().1.unwrap_or_default() * 2;
             keyring.accept(&signed, datagram.at + forgotten);
         }
-        Ok(())
+        Ok(entry.session.discriminator())
     }
 
-    fn drain_events(&mut self) {
-        for entry in self.entries.values_mut() {
-            while let Some(event) = entry.session.poll_event() {
-                self.events.push_back((entry.peer.clone(), entry.config.generation, event));
-            }
+    /// After anything has happened to a session: takes its events, and looks when it is next.
+    fn settle(&mut self, discriminator: NonZeroU32, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&discriminator) else {
+            return self.forget(discriminator);
+        };
+        while let Some(event) = entry.session.poll_event() {
+            self.events.push_back((entry.peer.clone(), entry.config.generation, event));
         }
+        let expiry = entry.session.detect_at().into_iter().chain(entry.leaving).min();
+        self.transmissions.set(discriminator, entry.session.transmit_at(now));
+        self.expiries.set(discriminator, expiry);
+    }
+
+    fn forget(&mut self, discriminator: NonZeroU32) {
+        self.entries.remove(&discriminator);
+        self.transmissions.remove(discriminator);
+        self.expiries.remove(discriminator);
     }
 
     fn new_discriminator(&mut self) -> NonZeroU32 {

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test picks where its clock starts")]
 mod authentication;
 mod packet;
+mod schedule;
 mod session;
 mod sessions;
 mod simulation;

@@ -233,6 +233,73 @@ fn every_session_sends_with_a_discriminator_of_its_own() {
 }
 
 #[test]
+fn packets_that_waited_while_we_did_not_run_count_for_when_they_came() {
+    // The detection time is 3 s, and nobody looked for ten.
+    for (last, expected) in [(millis(7001), false), (millis(7000), true)] {
+        let now = start();
+        let mut sessions = four(now);
+        bring_up(&mut sessions, now);
+        let your_discriminator = Some(discriminator_of(&sessions, "single"));
+        let packet = Packet { your_discriminator, ..said(State::Up) }.encode();
+        for at in [secs(1), secs(5), last] {
+            deliver(&mut sessions, (Hops::Single, SINGLE, Some(255)), &packet, now + at);
+        }
+        sessions.handle_timeout(now + secs(10));
+        let failed = events(&mut sessions);
+        assert_eq!(failed.iter().any(|(peer, _)| *peer == "single".into()), expected, "{failed:?}");
+        assert_eq!(drain(&mut sessions, now + secs(10)).len(), 4, "each is late with one packet");
+    }
+}
+
+#[test]
+fn what_a_peer_said_that_gave_us_up_while_we_did_not_run_is_its_reason_and_not_ours() {
+    let now = start();
+    let mut sessions = four(now);
+    bring_up(&mut sessions, now);
+    let your_discriminator = Some(discriminator_of(&sessions, "single"));
+    let way = (Hops::Single, SINGLE, Some(255));
+    let up = Packet { your_discriminator, ..said(State::Up) };
+    let down = Packet {
+        diag: Diag::DETECTION_TIME_EXPIRED,
+        your_discriminator: None,
+        ..said(State::Down)
+    };
+    for (at, packet) in [(1, &up), (2, &up), (3, &up), (4, &down), (5, &down), (9, &down)] {
+        deliver(&mut sessions, way, &packet.encode(), now + secs(at));
+    }
+    sessions.handle_timeout(now + secs(10));
+    let signaled = Event::Down(Diag::NEIGHBOR_SIGNALED_DOWN);
+    assert_eq!(events(&mut sessions), [("single".into(), signaled)]);
+    let said = drain(&mut sessions, now + secs(10)).into_iter();
+    let ours: Vec<_> = said.filter(|(peer, _)| *peer == "single".into()).collect();
+    assert_eq!((ours.len(), ours[0].1.state), (1, State::Init), "it comes back by itself");
+}
+
+#[test]
+fn a_thousand_sessions_send_each_at_its_time() {
+    let now = start();
+    let mut sessions = Sessions::new(7);
+    for number in 0..1000 {
+        let remote = format!("10.0.{}.{}", number / 250, number % 250);
+        sessions.set(&remote.as_str().into(), wanted(&remote, Hops::Single), now);
+    }
+    let mut last: BTreeMap<NonZeroU32, Instant> = BTreeMap::new();
+    let mut at = now;
+    while at < now + secs(20) {
+        sessions.handle_timeout(at);
+        while let Some((discriminator, _)) = sessions.poll_transmit(at) {
+            if let Some(before) = last.insert(discriminator, at) {
+                assert!((millis(750)..=secs(1)).contains(&(at - before)), "{:?}", at - before);
+            }
+        }
+        let next = sessions.poll_timeout().expect("there is always a next one");
+        assert!(next > at, "nothing is left that is due");
+        at = next;
+    }
+    assert_eq!(last.len(), 1000);
+}
+
+#[test]
 fn changed_timers_keep_the_session_and_are_polled_for() {
     let now = start();
     let mut sessions = four(now);
