@@ -17,6 +17,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use tokio::sync::{mpsc, oneshot};
 
+use super::alarm::Alarm;
 use super::authentication::Authentication;
 use super::diagnosis::Evidence;
 use super::discard::Discards;
@@ -31,6 +32,15 @@ use crate::sys;
 const PRIORITY: i32 = 20;
 /// How long to wait before a socket that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long events wait that did not fit into the channel.
+const RETRY_EVENTS: Duration = Duration::from_millis(10);
+/// More datagrams than a socket's buffer has room for.
+const MOST_WAITING: usize = 16_384;
+/// One for each port and family.
+const RECEIVERS: usize = 4;
+/// The stack of the thread.
+const STACK: usize = 256 << 10;
 
 /// What the owner wants.
 #[derive(Debug)]
@@ -62,6 +72,8 @@ pub enum Event {
     Look(PeerName, Evidence),
     /// The thread runs at normal priority, for this reason
     NoRealtime(String),
+    /// What the thread needs may have to be read from a disk first, for this reason
+    MemoryNotLocked(String),
 }
 
 /// Counters.
@@ -125,7 +137,8 @@ pub fn spawn(seed: u64, events: mpsc::Sender<Event>) -> io::Result<Handle> {
     let (sender, commands) = std_mpsc::channel();
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
     let handle = Handle { commands: sender, wake: wake.clone() };
-    thread::Builder::new().name("bfd".into()).spawn(move || {
+    let alarm = Alarm::new()?;
+    thread::Builder::new().name("bfd".into()).stack_size(STACK).spawn(move || {
         let driver = Driver {
             sessions: Sessions::new(seed),
             receivers: BTreeMap::new(),
@@ -135,6 +148,7 @@ pub fn spawn(seed: u64, events: mpsc::Sender<Event>) -> io::Result<Handle> {
             random: fastrand::Rng::with_seed(seed),
             commands,
             wake,
+            alarm,
             events,
             unsent: Vec::new(),
         };
@@ -155,6 +169,7 @@ struct Driver {
     random: fastrand::Rng,
     commands: std_mpsc::Receiver<Command>,
     wake: Arc<EventFd>,
+    alarm: Alarm,
     events: mpsc::Sender<Event>,
     /// Events that did not fit into the channel
     unsent: Vec<Event>,
@@ -163,12 +178,11 @@ struct Driver {
 impl Driver {
     /// Runs until the owner is gone.
     fn run(mut self) {
-        if let Err(error) = sys::set_realtime_priority(PRIORITY) {
-            self.unsent.push(Event::NoRealtime(sys::describe(&error)));
-        }
+        self.prepare();
         while self.handle_commands() {
-            self.receive();
+            // What had come by then has been read when timeouts are judged, however late that is.
             let now = Instant::now();
+            self.receive(now);
             let before = self.sessions.configs().count();
             self.sessions.handle_timeout(now);
             if self.sessions.configs().count() != before {
@@ -181,6 +195,21 @@ impl Driver {
             self.transmit();
             self.tell();
             self.wait();
+        }
+    }
+
+    /// Sees to it that neither other threads nor memory that is elsewhere hold this one up, as far
+    /// as that is allowed.
+    fn prepare(&mut self) {
+        // The first memory that a thread asks for is where the rest will be, too; what is locked
+        // is what there is by then.
+        self.unsent.reserve(64);
+        sys::touch_stack();
+        if let Err(error) = sys::lock_memory() {
+            self.unsent.push(Event::MemoryNotLocked(sys::describe(&error)));
+        }
+        if let Err(error) = sys::set_realtime_priority(PRIORITY) {
+            self.unsent.push(Event::NoRealtime(sys::describe(&error)));
         }
     }
 
@@ -270,15 +299,19 @@ impl Driver {
         }
     }
 
-    fn receive(&mut self) {
+    /// Reads everything that had come by `now`, and maybe more.
+    fn receive(&mut self, now: Instant) {
         for receiver in self.receivers.values_mut() {
-            // Errors belong to single datagrams; a bounded number of turns keeps a flood on one
-            // port from starving the rest.
-            for _ in 0..256 {
+            for _ in 0..MOST_WAITING {
                 match receiver.receive() {
                     Ok(Some(datagram)) => self.sessions.handle_datagram(datagram),
                     Ok(None) => break,
+                    // Of a single datagram.
                     Err(_) => {}
+                }
+                // A flood does not keep us here: what it brings is of later.
+                if receiver.is_beyond(now) {
+                    break;
                 }
             }
         }
@@ -340,17 +373,22 @@ impl Driver {
 
     /// Sleeps until a datagram, a command or the next deadline.
     fn wait(&mut self) {
-        let deadline = self.sessions.poll_timeout().into_iter().chain(self.retry_at).min();
-        let retry_events = (!self.unsent.is_empty()).then_some(Duration::from_millis(10));
-        let until_deadline = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let timeout = until_deadline.into_iter().chain(retry_events).min().map(TimeSpec::from);
-        let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
-        let receivers = self.receivers.values();
-        fds.extend(receivers.map(|receiver| PollFd::new(receiver.as_fd(), PollFlags::POLLIN)));
+        let unsent = (!self.unsent.is_empty()).then(|| Instant::now() + RETRY_EVENTS);
+        let deadlines = [self.sessions.poll_timeout(), self.retry_at, unsent];
+        let set = self.alarm.set(deadlines.into_iter().flatten().min());
+        // It can always be set; if not, that must not be for ever.
+        let limit = set.err().map(|_| TimeSpec::from(Duration::from_millis(1)));
+        let receivers = self.receivers.values().map(AsFd::as_fd);
+        let mut fds = [self.wake.as_fd(), self.alarm.as_fd()].into_iter().chain(receivers);
+        let mut fds: [PollFd<'_>; 2 + RECEIVERS] = std::array::from_fn(|_| {
+            PollFd::new(fds.next().unwrap_or(self.alarm.as_fd()), PollFlags::POLLIN)
+        });
         // Interrupted or not, the loop looks at everything.
-        let _ = ppoll(&mut fds, timeout, None);
-        // Nonblocking: an error means that nobody woke us.
-        let _ = self.wake.read();
+        let _ = ppoll(&mut fds, limit, None);
+        if fds[0].any() == Some(true) {
+            // Nonblocking; an error means that nobody woke us.
+            let _ = self.wake.read();
+        }
     }
 }
 

@@ -9,7 +9,8 @@
 //! * [`sessions`]: all of them; which one a datagram belongs to, or why it is dropped; which one is
 //!   next, by their `schedule`.
 //! * [`diagnosis`]: what is wrong with one that does not come up, in words.
-//! * [`driver`]: the thread, with `socket` for what UDP needs.
+//! * [`driver`]: the thread, with `socket` for what UDP needs, `arrival` for when a datagram came and
+//!   `alarm` for its deadlines.
 //!
 //! # Threads
 //!
@@ -35,6 +36,8 @@
 //! # Not implemented
 //!
 //! * The Echo function, demand mode of our own
+mod alarm;
+mod arrival;
 pub mod authentication;
 pub mod diagnosis;
 pub mod discard;

@@ -1,14 +1,20 @@
 //! UDP sockets for BFD: ports, TTL in both directions, source addresses.
-#![expect(clippy::disallowed_methods, reason = "driver: stamps datagrams with the time they came")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "driver: sockets, and the clocks to read their stamps by"
+)]
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sockopt};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::arrival::arrival;
 use super::sessions::{Config, Datagram, Hops};
 use crate::route::ScopedAddress;
 
@@ -19,6 +25,10 @@ const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
 /// No Control packet is longer.
 const BUFFER: usize = 256;
 
+/// What waits while nobody reads, in octets of the kernel's account: seconds of all that hundreds of
+/// peers send, so that neither a thread that is held up nor somebody's flood costs packets.
+const WAITING: usize = 4 << 20;
+
 /// Receives what comes to one port in one family.
 #[derive(Debug)]
 pub(super) struct Receiver {
@@ -26,54 +36,81 @@ pub(super) struct Receiver {
     hops: Hops,
     buffer: [u8; BUFFER],
     control: Vec<u8>,
+    /// Nothing that is read from now on came before that
+    empty_at: Instant,
+    /// When the last datagram came, if that is known
+    read_until: Option<Instant>,
 }
 
 impl Receiver {
     /// Binds the port of `hops` for the family of `remote`.
     pub(super) fn bind(hops: Hops, remote: IpAddr) -> io::Result<Self> {
         let socket = new_socket(remote)?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+        // Beyond the limit of the host with CAP_NET_ADMIN alone.
+        if setsockopt(&socket, sockopt::RcvBufForce, &WAITING).is_err() {
+            setsockopt(&socket, sockopt::RcvBuf, &WAITING)?;
+        }
         let any: IpAddr = match remote {
             IpAddr::V4(_) => {
-                nix::sys::socket::setsockopt(&socket, sockopt::Ipv4RecvTtl, &true)?;
+                setsockopt(&socket, sockopt::Ipv4RecvTtl, &true)?;
                 Ipv4Addr::UNSPECIFIED.into()
             }
             IpAddr::V6(_) => {
                 socket.set_only_v6(true)?;
-                nix::sys::socket::setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
+                setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
                 Ipv6Addr::UNSPECIFIED.into()
             }
         };
+        let empty_at = Instant::now();
         socket.bind(&SocketAddr::new(any, hops.port()).into())?;
-        let control = nix::cmsg_space!(libc::c_int);
-        Ok(Self { socket, hops, buffer: [0; BUFFER], control })
+        let control = nix::cmsg_space!(libc::c_int, libc::timespec);
+        Ok(Self { socket, hops, buffer: [0; BUFFER], control, empty_at, read_until: None })
     }
 
-    /// The next datagram that waits, if one does. Errors are those of single datagrams (an ICMP
-    /// answer to a packet of ours, for one) and leave the socket usable.
+    /// The next datagram that waits, if one does. Errors are those of single datagrams and leave
+    /// the socket usable.
     pub(super) fn receive(&mut self) -> io::Result<Option<Datagram<'_>>> {
-        let (length, ttl, source) = {
+        let looked_at = Instant::now();
+        let (length, ttl, stamp, source) = {
             let mut parts = [IoSliceMut::new(&mut self.buffer)];
             let fd = self.socket.as_raw_fd();
             let control = Some(self.control.as_mut_slice());
             let flags = MsgFlags::MSG_DONTWAIT;
             let message = match recvmsg::<SockaddrStorage>(fd, &mut parts, control, flags) {
                 Ok(message) => message,
-                Err(nix::errno::Errno::EAGAIN) => return Ok(None),
+                Err(nix::errno::Errno::EAGAIN) => {
+                    self.empty_at = looked_at;
+                    return Ok(None);
+                }
                 Err(error) => return Err(error.into()),
             };
-            let mut ttl = None;
+            let (mut ttl, mut stamp) = (None, None);
             for part in message.cmsgs()? {
                 if let ControlMessageOwned::Ipv4Ttl(value)
                 | ControlMessageOwned::Ipv6HopLimit(value) = part
                 {
                     ttl = u8::try_from(value).ok();
+                } else if let ControlMessageOwned::ScmTimestampns(time) = part {
+                    stamp = Some(time);
                 }
             }
-            (message.bytes, ttl, message.address.and_then(address))
+            (message.bytes, ttl, stamp, message.address.and_then(address))
         };
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Instant::now();
+        let age = stamp.and_then(|stamp| wall.checked_sub(Duration::from(stamp)));
+        self.read_until = arrival(now, self.empty_at, age);
+        let at = self.read_until.unwrap_or(now);
         let source = source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
         let payload = self.buffer.get(..length).unwrap_or_default();
-        Ok(Some(Datagram { hops: self.hops, source, ttl, payload, at: Instant::now() }))
+        Ok(Some(Datagram { hops: self.hops, source, ttl, payload, at }))
+    }
+
+    /// Whether everything has been read that came until a moment, for what was read last came
+    /// after it.
+    pub(super) fn is_beyond(&self, moment: Instant) -> bool {
+        self.read_until.is_some_and(|at| at > moment)
     }
 }
 

@@ -175,6 +175,11 @@ impl Speaker {
                 let text = "BFD keeps the key it has";
                 self.notice(Notice::peer(Level::Warn, &name, text).because(error));
             }
+            BfdEvent::MemoryNotLocked(error) => {
+                let text = "BFD may miss its deadlines when memory is short (LimitMEMLOCK= in the \
+                            unit, or CAP_IPC_LOCK)";
+                self.notice(Notice::new(Level::Warn, text).because(error));
+            }
             BfdEvent::Trouble(name, generation, trouble) => {
                 let Some(entry) = self.peers.get_mut(&name) else { return };
                 if entry.bfd.generation != Some(generation) {

@@ -64,6 +64,25 @@ pub(crate) fn set_realtime_priority(priority: i32) -> io::Result<()> {
     check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) })
 }
 
+/// Keeps in memory what the process has mapped by now, and what grows out of it: its code above all,
+/// which is otherwise read from a disk again after memory was short. Pages count once they are used,
+/// not before. What is mapped later is not locked; the allocator could not give it back.
+///
+/// # Errors
+///
+/// `OutOfMemory` or `PermissionDenied` where neither `RLIMIT_MEMLOCK` nor `CAP_IPC_LOCK` allows it.
+pub(crate) fn lock_memory() -> io::Result<()> {
+    // SAFETY: it takes no pointers, and changes nothing that the process can see.
+    check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_ONFAULT) })
+}
+
+/// Has the kernel give the calling thread the part of its stack that it is going to use.
+#[inline(never)]
+pub(crate) fn touch_stack() {
+    const DEPTH: usize = 32 << 10;
+    std::hint::black_box([0_u8; DEPTH]);
+}
+
 /// Gives back to the kernel what the allocator keeps of memory that was freed; costs about a
 /// millisecond.
 pub(crate) fn release_free_memory() {

@@ -1,5 +1,6 @@
 //! Drives the BFD cores through their public methods, on a virtual clock.
 #![expect(clippy::disallowed_methods, reason = "a test picks where its clock starts")]
+mod arrival;
 mod authentication;
 mod packet;
 mod schedule;
