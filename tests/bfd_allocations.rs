@@ -153,7 +153,9 @@ fn the_bfd_thread_allocates_nothing_once_its_sessions_are_up() {
     let ups = ups.filter(|event| matches!(event, Event::Session(_, _, session::Event::Up)));
     assert_eq!(ups.take(PEERS.into()).count(), usize::from(PEERS));
     std::thread::sleep(Duration::from_millis(200));
+    assert!(handle.ping(), "nothing was asked for before");
     let before = report(&handle);
+    assert!(handle.ping(), "the watchdog hears of it when the thread hangs, and only then");
 
     WATCHED.store(thread("bfd"), Relaxed);
     let start = Instant::now();

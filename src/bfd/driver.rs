@@ -8,6 +8,7 @@ use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,6 +56,8 @@ pub enum Command {
     AdminDown,
     /// What has been seen of the session with the peer, as an [`Event::Look`]
     Look(PeerName),
+    /// A sign of life is wanted
+    Ping,
     /// A report, for status and metrics
     Report(oneshot::Sender<Report>),
 }
@@ -90,6 +93,8 @@ pub struct Report {
 pub struct Handle {
     commands: std_mpsc::Sender<Command>,
     wake: Arc<EventFd>,
+    /// A ping is on its way
+    unanswered: Arc<AtomicBool>,
 }
 
 impl Handle {
@@ -120,6 +125,16 @@ impl Handle {
         }
     }
 
+    /// Asks the thread for a sign of life; whether it has given the one that was asked for before.
+    #[must_use]
+    pub fn ping(&self) -> bool {
+        let is_alive = !self.unanswered.swap(true, Ordering::Relaxed);
+        if is_alive {
+            self.send(Command::Ping);
+        }
+        is_alive
+    }
+
     /// Counters; empty if the thread does not answer.
     pub async fn report(&self) -> Report {
         let (reply, answer) = oneshot::channel();
@@ -136,7 +151,8 @@ impl Handle {
 pub fn spawn(seed: u64, events: mpsc::Sender<Event>) -> io::Result<Handle> {
     let (sender, commands) = std_mpsc::channel();
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
-    let handle = Handle { commands: sender, wake: wake.clone() };
+    let unanswered = Arc::new(AtomicBool::new(false));
+    let handle = Handle { commands: sender, wake: wake.clone(), unanswered: unanswered.clone() };
     let alarm = Alarm::new()?;
     thread::Builder::new().name("bfd".into()).stack_size(STACK).spawn(move || {
         let driver = Driver {
@@ -148,6 +164,7 @@ pub fn spawn(seed: u64, events: mpsc::Sender<Event>) -> io::Result<Handle> {
             random: fastrand::Rng::with_seed(seed),
             commands,
             wake,
+            unanswered,
             alarm,
             events,
             unsent: Vec::new(),
@@ -169,6 +186,7 @@ struct Driver {
     random: fastrand::Rng,
     commands: std_mpsc::Receiver<Command>,
     wake: Arc<EventFd>,
+    unanswered: Arc<AtomicBool>,
     alarm: Alarm,
     events: mpsc::Sender<Event>,
     /// Events that did not fit into the channel
@@ -183,9 +201,9 @@ impl Driver {
             // What had come by then has been read when timeouts are judged, however late that is.
             let now = Instant::now();
             self.receive(now);
-            let before = self.sessions.configs().count();
+            let before = self.sessions.count();
             self.sessions.handle_timeout(now);
-            if self.sessions.configs().count() != before {
+            if self.sessions.count() != before {
                 self.close_unused();
             }
             if self.retry_at.is_some_and(|at| at <= now) {
@@ -233,6 +251,7 @@ impl Driver {
                     self.unsent.extend(look.map(|look| Event::Look(peer, look)));
                 }
                 Ok(Command::AdminDown) => self.sessions.admin_down(Instant::now()),
+                Ok(Command::Ping) => self.unanswered.store(false, Ordering::Relaxed),
                 Ok(Command::Report(reply)) => {
                     // The asker may have given up waiting.
                     let sessions = self.sessions.looks(Instant::now()).collect();
@@ -273,11 +292,13 @@ impl Driver {
     }
 
     fn open_receivers(&mut self) {
-        let configs: Vec<_> = self.sessions.configs().map(|(d, c)| (d, c.clone())).collect();
-        for (discriminator, config) in configs {
+        let configs = self.sessions.configs();
+        let deaf = configs.filter(|(_, config)| !self.receivers.contains_key(&place(config)));
+        let deaf: Vec<_> = deaf.map(|(one, config)| (one, config.clone())).collect();
+        for (discriminator, config) in deaf {
             let key = place(&config);
             if self.receivers.contains_key(&key) {
-                continue;
+                continue; // the one before had the same
             }
             match Receiver::bind(config.hops, config.remote.ip) {
                 Ok(receiver) => {

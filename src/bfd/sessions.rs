@@ -340,6 +340,12 @@ impl Sessions {
         Some((&entry.peer, entry.config.generation))
     }
 
+    /// How many there are, those on their way out included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Every session's configuration.
     pub fn configs(&self) -> impl Iterator<Item = (NonZeroU32, &Config)> {
         self.entries.iter().map(|(discriminator, entry)| (*discriminator, &entry.config))

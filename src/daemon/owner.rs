@@ -307,7 +307,11 @@ impl Owner {
             && *at <= now
         {
             *at = now + *interval;
-            self.links.manager.tell(State::Watchdog);
+            // Half a daemon is none: without BFD the routers are told that the path is dead, or we
+            // never hear that it is.
+            if self.links.bfd.ping() {
+                self.links.manager.tell(State::Watchdog);
+            }
         }
         let summary = self.speaker.summary();
         let told = Some((summary, self.reload_error.is_some()));

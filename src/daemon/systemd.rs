@@ -20,7 +20,7 @@ pub(super) enum State {
     Reloading,
     /// One line for `systemctl status`
     Status(String),
-    /// The owner is alive
+    /// The owner and BFD are alive
     Watchdog,
     /// We are on our way out
     Stopping,

@@ -723,7 +723,7 @@ impl World {
                     self.feed(Input::Bfd(BfdEvent::Look(peer, evidence)));
                 }
             }
-            BfdCommand::Key(..) | BfdCommand::Report(_) => {}
+            BfdCommand::Key(..) | BfdCommand::Ping | BfdCommand::Report(_) => {}
         }
     }
 

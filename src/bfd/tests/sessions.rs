@@ -268,7 +268,7 @@ fn what_a_peer_said_that_gave_us_up_while_we_did_not_run_is_its_reason_and_not_o
         deliver(&mut sessions, way, &packet.encode(), now + secs(at));
     }
     sessions.handle_timeout(now + secs(10));
-    let signaled = Event::Down(Diag::NEIGHBOR_SIGNALED_DOWN);
+    let signaled = Event::Down(Diag::NEIGHBOR_SIGNALED_DOWN, Plane::Control);
     assert_eq!(events(&mut sessions), [("single".into(), signaled)]);
     let said = drain(&mut sessions, now + secs(10)).into_iter();
     let ours: Vec<_> = said.filter(|(peer, _)| *peer == "single".into()).collect();
