@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use vipcast_lab::configuration::{POOLS, WEB, peers};
+use vipcast_lab::daemon::Daemon;
 use vipcast_lab::fabric::{Fabric, TorConfig, Transport, vip};
 use vipcast_lab::fault::{Fault, Loss};
 use vipcast_lab::router::{BfdState, BfdTimers, Kind};
@@ -332,6 +333,53 @@ fn a_packet_that_cannot_be_sent_changes_no_source_port() -> Result<()> {
     wait_status(&daemon, "BFD is up again", is_up)?;
     ensure!(ports()? == before, "RFC 5881 section 4: one port for a session's whole life");
     Ok(())
+}
+
+/// Stops a daemon for a while that has BFD of 300 ms x 3 from the router, and lets it go on.
+fn stall(daemon: &Daemon, length: Duration) -> Result<()> {
+    let process = daemon.process()?;
+    process.freeze()?;
+    std::thread::sleep(length);
+    process.thaw()
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_daemon_that_was_stopped_does_not_take_its_own_delay_for_the_routers() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let fabric = pair_with(router(kind, timers(300, 3)))?;
+        // The router has more patience with us than we are ever stopped for.
+        let text = peers(&fabric, 1).replace("detect-multiplier = 3", "detect-multiplier = 100");
+        let daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
+        wait_status(&daemon, "BFD and BGP are up", is_up)?;
+        for length in [300, 1500, 4000] {
+            stall(&daemon, Duration::from_millis(length))?;
+            // As long as a mistake needs to show, and the router to fall silent after all.
+            std::thread::sleep(Duration::from_secs(2));
+            let status = daemon.status()?;
+            ensure!(is_up(&status) && status["peers"][0]["sessions"] == 1, "{length}: {status:#}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_daemon_that_the_router_gave_up_meanwhile_hears_that_and_comes_back() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let fabric = pair_with(router(kind, timers(300, 3)))?;
+        let daemon = announce(&fabric, 1)?;
+        wait_status(&daemon, "BFD and BGP are up", is_up)?;
+        stall(&daemon, Duration::from_secs(4))?;
+        wait_status(&daemon, "BFD and BGP are up again", |status| {
+            is_up(status) && status["peers"][0]["sessions"] == 2
+        })?;
+        fabric.tor(1).routes.wait_for_count(vip(5)[0], BOUND, 1)?;
+        let log = std::fs::read_to_string(daemon.process()?.log())?;
+        ensure!(log.contains("neighbor signaled session down"), "what the router said: {log}");
+        ensure!(!log.contains("control detection time expired"), "our own delay: {log}");
+        Ok(())
+    })
 }
 
 #[test]
