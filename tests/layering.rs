@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("service", &["check", "route"]),
     ("config", &["bfd", "bgp", "check", "rib", "route", "service", "sys"]),
     ("speaker", &["bfd", "bgp", "check", "config", "netlink", "rib", "route", "service"]),
-    ("control", &["route", "service", "speaker", "sys"]),
+    ("control", &["bfd", "route", "service", "speaker", "sys"]),
     ("metrics", &["bfd", "control", "service", "speaker", "sys"]),
     (
         "daemon",

@@ -49,6 +49,13 @@ impl Method {
         (Self::MeticulousKeyedSha1, "meticulous-keyed-sha1"),
     ];
 
+    /// How it is written.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        let mut all = Self::ALL.into_iter();
+        all.find(|(method, _)| *method == self).map_or("", |(_, label)| label)
+    }
+
     /// The most octets that a key may have (§4.2 to §4.4).
     #[must_use]
     pub fn longest_key(self) -> usize {

@@ -42,6 +42,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the BFD session of each peer: what either end says, what is measured, what is wrong
+    Bfd {
+        /// Only this peer
+        #[arg(value_name = "PEER")]
+        peer: Option<String>,
+
+        /// As one JSON document
+        #[arg(long)]
+        json: bool,
+    },
     /// End the session with a peer and begin another, whatever it has refused before
     Reset {
         /// The peer
@@ -109,6 +119,15 @@ async fn run(directory: &Path, command: Command) -> Result<String, String> {
                 return Ok(format!("{document}\n"));
             }
             Ok(render::status(&status, &only, style()))
+        }
+        Command::Bfd { peer, json } => {
+            let bfd = client::bfd(directory, peer.map(Into::into)).await;
+            let bfd = bfd.map_err(|error| error.to_string())?;
+            if json {
+                let document = serde_json::to_string(&bfd).map_err(|error| error.to_string())?;
+                return Ok(format!("{document}\n"));
+            }
+            Ok(render::bfd(&bfd, style()))
         }
         Command::Routes { peer, json } => {
             let routes = client::routes(directory, peer.map(Into::into)).await;

@@ -11,6 +11,7 @@ use zbus::{fdo, proxy};
 
 use super::{check_length, socket_path};
 use crate::route::PeerName;
+use crate::speaker::bfd::PeerBfd;
 use crate::speaker::routes::PeerRoutes;
 use crate::speaker::status::Status;
 use crate::sys;
@@ -61,6 +62,7 @@ trait Manager {
     fn describe(&self) -> zbus::Result<String>;
     fn peers(&self) -> zbus::Result<Vec<String>>;
     fn routes(&self, peer: &str) -> zbus::Result<String>;
+    fn bfd(&self) -> zbus::Result<String>;
     fn reset(&self, peer: &str, text: &str) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
 }
@@ -103,6 +105,24 @@ pub async fn routes(
             Ok(json) => all.push(understood(&json)?),
             Err(Error::NoPeer(_)) => {} // a reload took it away just now
             Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// What the BFD session of one peer, or of each that has one, is like.
+///
+/// # Errors
+///
+/// When it cannot be asked, or the peer has no BFD.
+pub async fn bfd(runtime_directory: &Path, only: Option<PeerName>) -> Result<Vec<PeerBfd>, Error> {
+    let manager = connect(runtime_directory).await?;
+    let mut all: Vec<PeerBfd> = understood(&within(manager.bfd()).await?)?;
+    if let Some(name) = only {
+        must_be_there(&name, &within(manager.peers()).await?)?;
+        all.retain(|peer| peer.name == name);
+        if all.is_empty() {
+            return Err(Error::Refused(format!("peer {name} has no BFD")));
         }
     }
     Ok(all)

@@ -3,7 +3,8 @@
 //!
 //! `Describe` returns a JSON document, as the methods of that name of systemd's own daemons do;
 //! [`Status`] is its schema. `Routes` does so for one peer at a time, with
-//! [`PeerRoutes`](crate::speaker::routes::PeerRoutes). Anybody on the host may ask; only root and the daemon's own
+//! [`PeerRoutes`](crate::speaker::routes::PeerRoutes), and `Bfd` with a list of
+//! [`PeerBfd`](crate::speaker::bfd::PeerBfd). Anybody on the host may ask; only root and the daemon's own
 //! user may change anything.
 pub mod client;
 pub mod render;

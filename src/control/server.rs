@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use zbus::{Guid, fdo, interface};
 
 use super::{PATH, Request};
+use crate::bfd::driver::Handle;
 use crate::route::PeerName;
 use crate::speaker::status::Status;
 
@@ -52,6 +53,7 @@ pub fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 pub async fn run(
     listener: std::os::unix::net::UnixListener,
     requests: mpsc::Sender<Request>,
+    bfd: Handle,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
     let guid = Guid::generate();
@@ -65,7 +67,7 @@ pub async fn run(
         let trusted = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own);
         let slots = if trusted { &trusted_slots } else { &other_slots };
         let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
-        let manager = Manager { requests: requests.clone(), trusted };
+        let manager = Manager { requests: requests.clone(), bfd: bfd.clone(), trusted };
         let guid = guid.clone();
         tokio::spawn(async move {
             // A client that misbehaves has only itself to blame.
@@ -90,6 +92,7 @@ async fn serve(stream: UnixStream, guid: Guid<'static>, manager: Manager) -> zbu
 /// One client's view of the daemon.
 struct Manager {
     requests: mpsc::Sender<Request>,
+    bfd: Handle,
     /// It may change things
     trusted: bool,
 }
@@ -116,6 +119,13 @@ impl Manager {
         let no_peer = || fdo::Error::InvalidArgs(format!("no peer {name}"));
         let routes = snapshot.ok_or_else(no_peer)?.describe();
         serde_json::to_string(&routes).map_err(|error| fdo::Error::Failed(error.to_string()))
+    }
+
+    /// What the BFD session of each peer that has one is like, as JSON.
+    async fn bfd(&self) -> fdo::Result<String> {
+        let status: Box<Status> = self.ask(Request::Describe).await?;
+        let sessions = crate::speaker::bfd::describe(&status, &self.bfd.report().await.sessions);
+        serde_json::to_string(&sessions).map_err(|error| fdo::Error::Failed(error.to_string()))
     }
 
     /// Ends the session with a peer, tells it why (the text may be empty), and begins another.

@@ -155,7 +155,7 @@ fn spawn_control(
     let (wanted, addresses) = mpsc::unbounded_channel();
     let (sender, troubles) = mpsc::unbounded_channel();
     let serve = async move {
-        tokio::spawn(control::server::run(listener, requests.clone()));
+        tokio::spawn(control::server::run(listener, requests.clone(), bfd.clone()));
         metrics::server::run(addresses, sender, requests, bfd).await;
     };
     thread::Builder::new().name("control".into()).spawn(move || runtime.block_on(serve))?;

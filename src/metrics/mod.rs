@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::bfd::discard::Discard;
 use crate::bfd::driver::Report;
+use crate::bfd::session::Counters;
 use crate::service::health::Verdict;
 use crate::speaker::histogram::Histogram;
 use crate::speaker::status::Status;
@@ -38,6 +39,9 @@ struct Scrape {
     status: Box<Status>,
     bfd: Report,
 }
+
+/// Its name, its help text, and which it is.
+type BfdCounter = (&'static str, &'static str, fn(&Counters) -> u64);
 
 /// Labels, in the order in which they are written.
 type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -95,11 +99,30 @@ impl Scrape {
         let bfd =
             peers().filter_map(|(labels, peer)| Some((labels, i64::from(peer.bfd.as_ref()?.up))));
         gauges(encoder, "bfd_session_up", "Whether the BFD session is Up", bfd)?;
+        self.bfd(encoder)?;
         let discards = Discard::ALL.iter().map(|reason| {
             let count = self.bfd.discards.get(*reason);
             (vec![("reason", reason.label())], count)
         });
         counters(encoder, "bfd_discarded_packets", "BFD packets that were dropped", discards)
+    }
+
+    fn bfd(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let all: [BfdCounter; 4] = [
+            ("bfd_packets_sent", "BFD packets that went out", |counters| counters.sent),
+            ("bfd_packets_received", "BFD packets that were taken in", |counters| {
+                counters.received
+            }),
+            ("bfd_session_ups", "How often the BFD session came up", |counters| counters.ups),
+            ("bfd_session_downs", "How often the BFD session went down", |counters| counters.downs),
+        ];
+        for (name, help, value) in all {
+            let sessions = self.bfd.sessions.iter();
+            let values = sessions
+                .map(|look| (vec![("peer", look.peer.as_ref())], value(&look.session.counters)));
+            counters(encoder, name, help, values)?;
+        }
+        Ok(())
     }
 
     fn services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

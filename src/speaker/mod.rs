@@ -11,6 +11,7 @@
 //! first and taken off the host later. Routes that are learned go the other way, see [`received`].
 //! Reload, reconnect and shutdown move the start of the chain
 //! and let it run.
+pub mod bfd;
 pub mod histogram;
 mod input;
 mod missed;

@@ -110,6 +110,32 @@ fn the_router_is_told_cease_bfd_down() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
+fn what_vipcast_bfd_shows_is_what_the_router_says() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let fabric = pair_with(router(kind, timers(100, 4)))?;
+        let text = peers(&fabric, 1).replace("detect-multiplier = 4", "detect-multiplier = 5");
+        let daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
+        wait_status(&daemon, "BFD and BGP are up", is_up)?;
+        std::thread::sleep(Duration::from_secs(3)); // for the timers of Up, and something to count
+        let shown: Value = serde_json::from_str(&daemon.vipcast(["bfd", "tor1", "--json"])?)?;
+        let (peer, session) = (&shown[0], &shown[0]["session"]);
+        let [here, there] = [&session["local"], &session["remote"]];
+        ensure!(peer["up"] == true && here["state"] == "Up" && there["state"] == "Up", "{shown:#}");
+        ensure!(here["detection-time"] == 0.4 && there["detection-time"] == 0.5, "{shown:#}");
+        ensure!(there["transmit-interval"] == 0.1, "{shown:#}");
+        let mean = there["measured"]["mean"].as_f64().context("a measurement")?;
+        ensure!((0.07..=0.11).contains(&mean), "{shown:#}");
+        ensure!(session["ups"] == 1 && session["dropped"] == serde_json::json!({}), "{shown:#}");
+        let text = daemon.vipcast(["bfd"])?;
+        ensure!(text.starts_with("● tor1  10.1.1.0  up for "), "{text}");
+        let error = daemon.vipcast(["bfd", "tor9"]).expect_err("no such peer");
+        ensure!(format!("{error:#}").contains("no peer tor9; there are: tor1"), "{error:#}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
 fn a_router_without_bfd_for_this_host_is_served_all_the_same() -> Result<()> {
     with_each(&WITH_BFD, |kind| {
         let mut tor = TorConfig::new(kind);

@@ -1,4 +1,5 @@
 //! Every story of failure that the design is about, as a whole daemon on a virtual clock.
+mod bfd;
 mod diagnosis;
 mod learned;
 mod lifecycle;

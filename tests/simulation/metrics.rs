@@ -7,7 +7,30 @@ use crate::world::World;
 use crate::{BASE, secs};
 
 fn scrape(world: &World) -> String {
-    metrics::render(Box::new(world.status()), Report::default()).expect("text")
+    metrics::render(Box::new(world.status()), world.bfd_report()).expect("text")
+}
+
+#[test]
+fn bfd_sessions_are_counted_by_peer() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(60));
+    world.set_link("tor1", false);
+    world.run(secs(60));
+    let text = scrape(&world);
+    for line in [
+        "vipcast_bfd_session_ups_total{peer=\"tor1\"} 1",
+        "vipcast_bfd_session_downs_total{peer=\"tor1\"} 1",
+        "vipcast_bfd_session_downs_total{peer=\"tor2\"} 0",
+    ] {
+        assert!(text.lines().any(|has| has == line), "{line}\n{text}");
+    }
+    let count = |name: &str| {
+        let prefix = format!("vipcast_bfd_packets_{name}_total{{peer=\"tor2\"}} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(prefix.as_str()));
+        value.and_then(|value| value.parse::<u64>().ok()).expect("a number")
+    };
+    // 120 seconds of a packet each 225 to 300 ms
+    assert!((400..=540).contains(&count("sent")) && (400..=540).contains(&count("received")));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use vipcast::bfd::driver::{Command as BfdCommand, Event as BfdEvent};
+use vipcast::bfd::driver::{Command as BfdCommand, Event as BfdEvent, Report as BfdReport};
 use vipcast::bfd::packet::State as BfdState;
 use vipcast::bfd::session::Event as BfdSessionEvent;
 use vipcast::bfd::sessions::{
@@ -419,6 +419,12 @@ impl World {
         let names = self.speaker.peer_names().into_iter();
         let snapshots = names.filter_map(|name| self.speaker.routes(&name, self.clock()));
         snapshots.map(Snapshot::describe).collect()
+    }
+
+    /// What the BFD thread reports.
+    pub(crate) fn bfd_report(&self) -> BfdReport {
+        let sessions = self.bfd.looks(self.now).collect();
+        BfdReport { discards: *self.bfd.discards(), sessions }
     }
 
     fn clock(&self) -> Clock {

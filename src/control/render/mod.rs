@@ -1,4 +1,6 @@
 //! [`Status`] and [`PeerRoutes`] as a person reads them: what is wrong stands out, and says why.
+mod bfd;
+
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -10,6 +12,8 @@ use crate::service::health::Verdict;
 use crate::speaker::received::Accepted;
 use crate::speaker::routes::{NotSent, PeerRoutes, SentRoute};
 use crate::speaker::status::{CheckStatus, Down, PeerStatus, ServiceStatus, Status, VipStatus};
+
+pub use bfd::bfd;
 
 /// How it is drawn.
 #[derive(Clone, Copy, Debug)]

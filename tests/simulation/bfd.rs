@@ -1,0 +1,81 @@
+//! What `vipcast bfd` prints.
+use vipcast::control::render::{self, Style};
+use vipcast::speaker::bfd::{PeerBfd, describe};
+
+use crate::world::World;
+use crate::{BASE, secs};
+
+fn peers(world: &World) -> Vec<PeerBfd> {
+    let peers = describe(&world.status(), &world.bfd_report().sessions);
+    let json = serde_json::to_string(&peers).expect("JSON");
+    serde_json::from_str(&json).expect("what was written can be read")
+}
+
+fn text(world: &World) -> String {
+    let mut peers = peers(world);
+    peers.truncate(1);
+    for session in peers.iter_mut().filter_map(|peer| peer.session.as_mut()) {
+        let ends = std::iter::once(&mut session.local).chain(&mut session.remote);
+        ends.zip([1111, 2_222_222_222]).for_each(|(end, number)| end.discriminator = number);
+    }
+    render::bfd(&peers, Style { colour: false })
+}
+
+#[test]
+fn a_session_that_is_up() {
+    let mut world = World::new(BASE).boot();
+    world.run(secs(3600));
+    let expected = "\
+● tor1  10.0.0.1  up for 1h 0m
+                         this host                 router
+    state                Up                        Up
+    diagnostic           no diagnostic             no diagnostic
+    discriminator        1111                      2222222222
+    detect multiplier    3                         3
+    wants to send every  300ms                     300ms
+    accepts one every    300ms                     300ms
+    sends every          300ms                     300ms
+      measured           262.6ms (225ms to 300ms)  262.5ms (225ms to 300ms)
+    gives up after       900ms                     900ms
+    packets: 13713 sent, 13713 received
+    came up: 1, went down: 0
+    single hop, UDP port 3784, TTL 255
+";
+    assert_eq!(text(&world), expected);
+}
+
+#[test]
+fn a_session_that_is_missed() {
+    let mut world = World::new(&BASE.replace("[bfd.tor]", "[bfd.tor]\nstrict = true")).boot();
+    world.run(secs(60));
+    world.router("tor1").bfd_ttl = 1;
+    world.run(secs(60));
+    let expected = "\
+× tor1  10.0.0.1  down for 59s: control detection time expired; packets come from the router and \
+are dropped: their TTL is not 255, so they are not from this link (RFC 5881 §5; `multihop`)
+    BGP waits for it (strict)
+                         this host                       router
+    state                Down                            -
+    diagnostic           control detection time expired  -
+    discriminator        1111                            -
+    detect multiplier    3                               -
+    wants to send every  1s                              -
+    accepts one every    300ms                           -
+    sends every          1s                              -
+      measured           892.6ms (759.8ms to 999.9ms)    -
+    gives up after       -                               -
+    packets: 298 sent, 230 received; dropped: 70 ttl
+    came up: 1, went down: 1
+    single hop, UDP port 3784, TTL 255
+";
+    assert_eq!(text(&world), expected);
+}
+
+#[test]
+fn only_peers_with_bfd_are_listed_whether_there_is_a_session_or_not() {
+    let mut world = World::new(&BASE.replacen("bfd = \"tor\"\n", "", 1)).boot();
+    world.run(secs(10));
+    let names: Vec<_> =
+        peers(&world).into_iter().map(|peer| (peer.name, peer.session.is_some())).collect();
+    assert_eq!(names, [("tor2".into(), true)]);
+}
