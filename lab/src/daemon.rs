@@ -49,13 +49,18 @@ impl Daemon {
 
     /// Makes everything ready for [`run`](Self::run).
     pub fn prepare(host: &Host, binaries: &Path, configuration: &str) -> Result<Self> {
-        let directory = host.namespace.directory().join("vipcast");
+        Self::prepare_on(&host.namespace, binaries, configuration)
+    }
+
+    /// As [`prepare`](Self::prepare), on any machine.
+    pub fn prepare_on(namespace: &Namespace, binaries: &Path, configuration: &str) -> Result<Self> {
+        let directory = namespace.directory().join("vipcast");
         make_directory(&directory)?;
         for part in ["run", "state"] {
             make_directory(&directory.join(part))?;
         }
         let daemon = Self {
-            namespace: host.namespace.clone(),
+            namespace: namespace.clone(),
             binaries: binaries.to_owned(),
             directory,
             environment: Vec::new(),

@@ -1,4 +1,4 @@
-//! Listens in on BGP: when TCP connections to port 179 come about in a namespace.
+//! Listens in on a namespace: when TCP connections to port 179 come about, or what BFD says.
 
 use std::io::{PipeReader, PipeWriter, pipe};
 use std::net::IpAddr;
@@ -15,13 +15,16 @@ use crate::netns::Namespace;
 
 const BGP: u16 = 179;
 const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// Of single-hop BFD (RFC 5881).
+const BFD: u16 = 3784;
 const SYN_ACK: u8 = 0x12;
 const ETHERNET: usize = 14;
 
-/// A running tap.
+/// A running tap for things of one kind.
 #[derive(Debug)]
-pub struct Tap {
-    accepted: Arc<Mutex<Vec<Accepted>>>,
+pub struct Tap<T = Accepted> {
+    seen: Arc<Mutex<Vec<T>>>,
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -37,25 +40,27 @@ pub struct Accepted {
     pub of: IpAddr,
 }
 
+/// A Control packet of single-hop BFD went over a cable, over IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// When it was seen.
+    pub at: Instant,
+    /// Who sent it.
+    pub from: IpAddr,
+    /// The state of its session there (RFC 5880 §4.1): 0 to 3, AdminDown, Down, Init, Up.
+    pub state: u8,
+}
+
 impl Tap {
-    /// Listens to all interfaces of a namespace.
+    /// Listens to all interfaces of a namespace, for BGP connections.
     pub fn start(namespace: &Namespace) -> Result<Self> {
-        let (reader, writer) = pipe()?;
-        let socket = namespace.enter(|| {
-            let (packet, raw) = (AddressFamily::Packet, SockType::Raw);
-            socket(packet, raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
-        })?;
-        let socket = socket.context("cannot open a packet socket")?;
-        let accepted = Arc::new(Mutex::new(Vec::new()));
-        let seen = accepted.clone();
-        let run = move || listen(&socket, &reader, &seen);
-        let thread = thread::Builder::new().name("tap".to_owned()).spawn(run)?;
-        Ok(Self { accepted, stop: Some(writer), thread: Some(thread) })
+        let read = |frame: &[u8], at| read(frame).map(|(by, of)| Accepted { at, by, of });
+        Self::listen(namespace, read)
     }
 
     /// The connections accepted so far.
     pub fn accepted(&self) -> Vec<Accepted> {
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen()
     }
 
     /// The last connection with a machine, whoever opened it, that was accepted before a moment.
@@ -65,7 +70,35 @@ impl Tap {
     }
 }
 
-impl Drop for Tap {
+impl Tap<Control> {
+    /// Listens to all interfaces of a namespace, for BFD.
+    pub fn start_bfd(namespace: &Namespace) -> Result<Self> {
+        Self::listen(namespace, read_control)
+    }
+}
+
+impl<T: Clone + Send + 'static> Tap<T> {
+    fn listen(namespace: &Namespace, read: fn(&[u8], Instant) -> Option<T>) -> Result<Self> {
+        let (reader, writer) = pipe()?;
+        let socket = namespace.enter(|| {
+            let (packet, raw) = (AddressFamily::Packet, SockType::Raw);
+            socket(packet, raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
+        })?;
+        let socket = socket.context("cannot open a packet socket")?;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let filled = seen.clone();
+        let run = move || listen(&socket, &reader, read, &filled);
+        let thread = thread::Builder::new().name("tap".to_owned()).spawn(run)?;
+        Ok(Self { seen, stop: Some(writer), thread: Some(thread) })
+    }
+
+    /// Everything so far.
+    pub fn seen(&self) -> Vec<T> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<T> Drop for Tap<T> {
     fn drop(&mut self) {
         drop(self.stop.take());
         match self.thread.take().map(JoinHandle::join) {
@@ -76,7 +109,12 @@ impl Drop for Tap {
     }
 }
 
-fn listen(socket: &OwnedFd, stop: &PipeReader, seen: &Mutex<Vec<Accepted>>) -> Result<()> {
+fn listen<T>(
+    socket: &OwnedFd,
+    stop: &PipeReader,
+    read: fn(&[u8], Instant) -> Option<T>,
+    seen: &Mutex<Vec<T>>,
+) -> Result<()> {
     let mut frame = [0; 2048];
     loop {
         let watched = [stop.as_fd(), socket.as_fd()];
@@ -87,9 +125,8 @@ fn listen(socket: &OwnedFd, stop: &PipeReader, seen: &Mutex<Vec<Accepted>>) -> R
         }
         let length = recv(socket.as_raw_fd(), &mut frame, MsgFlags::empty())?;
         let at = Instant::now();
-        if let Some((by, of)) = read(&frame[..length.min(frame.len())]) {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.push(Accepted { at, by, of });
+        if let Some(one) = read(&frame[..length.min(frame.len())], at) {
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(one);
         }
     }
 }
@@ -113,6 +150,19 @@ fn read(frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
     (from == BGP && segment.get(13)? & 0x17 == SYN_ACK).then_some((by, of))
 }
 
+/// What an Ethernet frame has of BFD.
+fn read_control(frame: &[u8], at: Instant) -> Option<Control> {
+    let packet = frame.get(ETHERNET..)?;
+    if packet.first()? >> 4 != 4 || packet.get(9) != Some(&UDP) {
+        return None;
+    }
+    let from = <[u8; 4]>::try_from(packet.get(12..16)?).ok()?.into();
+    let datagram = packet.get(usize::from(packet.first()? & 15) * 4..)?;
+    let to = u16::from_be_bytes([*datagram.get(2)?, *datagram.get(3)?]);
+    let state = datagram.get(8 + 1)? >> 6;
+    (to == BFD).then_some(Control { at, from, state })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +172,21 @@ mod tests {
         segment[1] = 179;
         segment[13] = flags;
         [&[0; ETHERNET], packet, &segment].concat()
+    }
+
+    #[test]
+    fn a_control_packet_says_who_is_in_which_state() -> Result<()> {
+        let mut packet = [0; 20];
+        (packet[0], packet[9]) = (0x45, UDP);
+        packet[12..].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        let [high, low] = BFD.to_be_bytes();
+        let datagram = [192, 0, high, low, 0, 32, 0, 0, 0x20, 0x40, 3, 24];
+        let frame = [&[0; ETHERNET], packet.as_slice(), &datagram].concat();
+        let (at, from) = (Instant::now(), "10.0.0.1".parse()?);
+        assert_eq!(read_control(&frame, at), Some(Control { at, from, state: 1 }));
+        assert_eq!(read_control(&frame[..ETHERNET + 22], at), None);
+        assert_eq!(read(&frame), None);
+        Ok(())
     }
 
     #[test]

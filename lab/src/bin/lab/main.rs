@@ -30,8 +30,8 @@ how to look around. down removes it.
 demo shows in such a fabric what happens when a service fails, a host dies and a daemon is stopped.
 With --pause it waits for Enter before each step.
 
-bench measures (PART: decision, start, death, scale, table, resources; default all), each N times
-(default 10), resources for N seconds (default 60); KIND is bird or frr. --json writes all measured
+bench measures (PART: decision, start, death, scale, table, resources, bfd; default all), each N times
+(default 10), resources and flaps of BFD for N seconds (default 60); KIND is bird or frr. --json writes all measured
 values into a file, or with - to standard output in place of the table.";
 
 fn main() -> ExitCode {

@@ -1,6 +1,7 @@
 //! `lab bench`: how fast and how frugal vipcastd is, with BIRD in its place for comparison, seen in
 //! the routers' kernels.
 
+mod bfd;
 mod death;
 mod decision;
 mod report;
@@ -40,6 +41,7 @@ enum Part {
     Scale,
     Table,
     Resources,
+    Bfd,
 }
 
 impl Order {
@@ -75,8 +77,15 @@ impl Order {
 }
 
 impl Part {
-    const ALL: [Self; 6] =
-        [Self::Decision, Self::Start, Self::Death, Self::Scale, Self::Table, Self::Resources];
+    const ALL: [Self; 7] = [
+        Self::Decision,
+        Self::Start,
+        Self::Death,
+        Self::Scale,
+        Self::Table,
+        Self::Resources,
+        Self::Bfd,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -86,6 +95,7 @@ impl Part {
             Self::Scale => "scale",
             Self::Table => "table",
             Self::Resources => "resources",
+            Self::Bfd => "bfd",
         }
     }
 
@@ -124,6 +134,13 @@ impl Part {
                     once(&format!("{checks} checks"), work)
                 })
                 .into(),
+            Self::Bfd => {
+                let mut all = each(bfd::under_load);
+                all.push(once("two vipcastd", Box::new(bfd::between_two)));
+                all.push(once("256 sessions", Box::new(bfd::many_sessions)));
+                all.push(once("detection", Box::new(bfd::detection)));
+                all
+            }
         }
     }
 }
