@@ -16,6 +16,8 @@ use std::fmt;
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::discard::Discard;
 
 /// The length of a packet without authentication.
@@ -30,7 +32,7 @@ const DEMAND: u8 = 0x02;
 const MULTIPOINT: u8 = 0x01;
 
 /// Session state (RFC 5880 §4.1).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names are the RFC's")]
 pub enum State {
     AdminDown,
@@ -46,7 +48,7 @@ impl fmt::Display for State {
 }
 
 /// Why a session last changed state (RFC 5880 §4.1): the number that goes over the wire.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Diag(pub u8);
 
 #[expect(missing_docs, reason = "the names are the RFC's")]

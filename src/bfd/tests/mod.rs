@@ -3,6 +3,7 @@
 mod arrival;
 mod authentication;
 mod packet;
+mod restart;
 mod schedule;
 mod session;
 mod sessions;

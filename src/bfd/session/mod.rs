@@ -3,12 +3,18 @@
 //! State machine of RFC 5880 §6.2 and §6.8.6, Poll Sequences and timer changes of §6.5 and §6.8.3,
 //! detection of §6.8.4, transmission of §6.8.7. Asynchronous mode; the Echo function and demand
 //! mode are not offered, and a peer in demand mode is answered as §6.6 asks.
+mod snapshot;
+
+pub use snapshot::Snapshot;
+
 use std::collections::VecDeque;
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::{Duration, Instant};
 
-use super::pace::Pace;
-use super::packet::{Diag, Packet, State};
+use serde::{Deserialize, Serialize};
+
+use crate::bfd::pace::Pace;
+use crate::bfd::packet::{Diag, Packet, State};
 
 /// Below this rate a session may not send until it is Up (RFC 5880 §6.8.3).
 const SLOW: Duration = Duration::from_secs(1);
@@ -121,6 +127,8 @@ pub struct Look {
 #[derive(Debug)]
 pub struct Session {
     config: Config,
+    /// Intervals are no shorter than this, whatever is configured
+    slowest: Duration,
     discriminator: NonZeroU32,
     state: State,
     diag: Diag,
@@ -150,7 +158,7 @@ pub struct Session {
 }
 
 /// The intervals of one end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names are the RFC's")]
 pub struct Timing {
     pub desired_min_tx: Duration,
@@ -167,6 +175,7 @@ impl Session {
         };
         Self {
             config,
+            slowest: Duration::ZERO,
             discriminator,
             state: State::Down,
             diag: Diag::NONE,
@@ -258,6 +267,20 @@ impl Session {
     pub fn configure(&mut self, config: Config, now: Instant) {
         self.config = config;
         self.announce_timing(now);
+    }
+
+    /// Sends and expects packets at this interval at most often, until it is zero again: by a Poll
+    /// Sequence (RFC 5880 §6.8.3), after which a silence of ours may last longer
+    /// ([`Self::is_settled`]). For what is planned to take a while, such as a restart of the process.
+    pub fn slow_down(&mut self, interval: Duration, now: Instant) {
+        self.slowest = interval;
+        self.announce_timing(now);
+    }
+
+    /// Whether the peer has taken note of our intervals.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.polling
     }
 
     /// Ends the session by the operator's wish (RFC 5880 §6.8.16). The driver goes on sending for
@@ -355,8 +378,8 @@ impl Session {
     fn announce_timing(&mut self, now: Instant) {
         let slow = if self.state == State::Up { Duration::ZERO } else { SLOW };
         let wanted = Timing {
-            desired_min_tx: self.config.desired_min_tx.max(slow),
-            required_min_rx: self.config.required_min_rx,
+            desired_min_tx: self.config.desired_min_tx.max(slow).max(self.slowest),
+            required_min_rx: self.config.required_min_rx.max(self.slowest),
         };
         let is_news = std::mem::replace(&mut self.announced, wanted) != wanted;
         // RFC 5880 §6.8.3: while Up, sending slower and expecting faster both wait for the peer's

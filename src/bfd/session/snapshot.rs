@@ -1,0 +1,117 @@
+//! A session as it is at a moment, to go on with elsewhere: in the process that takes over.
+use std::num::{NonZeroU8, NonZeroU32};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Config, Counters, Remote, Session, Timing};
+use crate::bfd::packet::{Diag, State};
+
+/// All of a session that the peer would notice the loss of: its discriminators, states, intervals and
+/// deadlines. Times are counted from the moment it was taken.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Snapshot {
+    discriminator: NonZeroU32,
+    state: State,
+    diag: Diag,
+    remote_diag: Diag,
+    remote: Option<RemoteSnapshot>,
+    announced: Timing,
+    in_force: Timing,
+    polling: bool,
+    poll_again: bool,
+    final_due: bool,
+    hurry: bool,
+    last_tx: Option<Duration>,
+    next_tx: Duration,
+    state_age: Duration,
+    seed: u64,
+}
+
+/// [`Remote`], heard so long ago.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct RemoteSnapshot {
+    discriminator: NonZeroU32,
+    state: State,
+    control_plane_independent: bool,
+    demand: bool,
+    detect_mult: NonZeroU8,
+    desired_min_tx: Duration,
+    required_min_rx: Duration,
+    required_min_echo_rx: Duration,
+    age: Duration,
+}
+
+impl Session {
+    /// What it is like now. What has happened is to be polled before.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let ago = |at: Instant| now.saturating_duration_since(at);
+        let remote = self.remote.map(|remote| RemoteSnapshot {
+            discriminator: remote.discriminator,
+            state: remote.state,
+            control_plane_independent: remote.control_plane_independent,
+            demand: remote.demand,
+            detect_mult: remote.detect_mult,
+            desired_min_tx: remote.desired_min_tx,
+            required_min_rx: remote.required_min_rx,
+            required_min_echo_rx: remote.required_min_echo_rx,
+            age: ago(remote.at),
+        });
+        Snapshot {
+            discriminator: self.discriminator,
+            state: self.state,
+            diag: self.diag,
+            remote_diag: self.remote_diag,
+            remote,
+            announced: self.announced,
+            in_force: self.in_force,
+            polling: self.polling,
+            poll_again: self.poll_again,
+            final_due: self.final_due,
+            hurry: self.hurry,
+            last_tx: self.last_tx.map(ago),
+            next_tx: self.next_tx.saturating_duration_since(now),
+            state_age: ago(self.since),
+            seed: self.random.get_seed(),
+        }
+    }
+
+    /// Goes on with what a snapshot holds that was taken at `taken`. Intervals that are configured
+    /// otherwise now come into force by a Poll Sequence; counters begin anew.
+    #[must_use]
+    pub fn restore(config: Config, snapshot: &Snapshot, taken: Instant) -> Self {
+        // A clock that has not run for so long is one that began to run since: count from there.
+        let back = |age: Duration| taken.checked_sub(age).unwrap_or(taken);
+        let remote = snapshot.remote.as_ref().map(|remote| Remote {
+            discriminator: remote.discriminator,
+            state: remote.state,
+            control_plane_independent: remote.control_plane_independent,
+            demand: remote.demand,
+            detect_mult: remote.detect_mult,
+            desired_min_tx: remote.desired_min_tx,
+            required_min_rx: remote.required_min_rx,
+            required_min_echo_rx: remote.required_min_echo_rx,
+            at: back(remote.age),
+        });
+        let mut session = Self {
+            state: snapshot.state,
+            diag: snapshot.diag,
+            remote_diag: snapshot.remote_diag,
+            remote,
+            announced: snapshot.announced,
+            in_force: snapshot.in_force,
+            polling: snapshot.polling,
+            poll_again: snapshot.poll_again,
+            final_due: snapshot.final_due,
+            hurry: snapshot.hurry,
+            last_tx: snapshot.last_tx.map(back),
+            next_tx: taken + snapshot.next_tx,
+            since: back(snapshot.state_age),
+            counters: Counters::default(),
+            ..Self::new(config, snapshot.discriminator, snapshot.seed, taken)
+        };
+        session.announce_timing(taken);
+        session
+    }
+}
