@@ -19,6 +19,10 @@ use crate::bfd::packet::{Diag, Packet, State};
 /// Below this rate a session may not send until it is Up (RFC 5880 §6.8.3).
 const SLOW: Duration = Duration::from_secs(1);
 
+/// A peer that polls all the time is answered no more often than this; none that keeps to the RFC
+/// polls faster than it sends.
+const FINALS_APART: Duration = Duration::from_millis(3);
+
 /// What was configured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the names are the RFC's")]
@@ -144,8 +148,9 @@ pub struct Session {
     polling: bool,
     /// Another has to follow it: `announced` changed after it had begun
     poll_again: bool,
-    /// The peer polls: the next packet carries Final
-    final_due: bool,
+    /// The peer polls: an answer is due then
+    final_at: Option<Instant>,
+    last_final: Option<Instant>,
     /// The state changed: the next packet does not wait for its interval
     hurry: bool,
     last_tx: Option<Instant>,
@@ -185,7 +190,8 @@ impl Session {
             in_force: slow,
             polling: false,
             poll_again: false,
-            final_due: false,
+            final_at: None,
+            last_final: None,
             hurry: false,
             last_tx: None,
             next_tx: now,
@@ -235,7 +241,8 @@ impl Session {
         }
         self.step(packet.state, at);
         if packet.poll {
-            self.final_due = true;
+            let earliest = self.last_final.map_or(at, |last| at.max(last + FINALS_APART));
+            self.final_at.get_or_insert(earliest);
         }
         self.reschedule(at);
     }
@@ -292,14 +299,16 @@ impl Session {
     /// The next packet to send, if one is due.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Packet> {
         let periodic = self.transmits() && (self.hurry || self.next_tx <= now);
-        if !periodic && !self.final_due {
+        // RFC 5880 §6.5: never both, and an answer is not a question.
+        let is_final = self.final_at.take_if(|at| *at <= now).is_some();
+        if !periodic && !is_final {
             return None;
         }
-        // RFC 5880 §6.5: never both, and an answer is not a question.
-        let is_final = std::mem::take(&mut self.final_due);
         self.hurry = false;
         self.counters.sent += 1;
-        if !is_final {
+        if is_final {
+            self.last_final = Some(now);
+        } else {
             // RFC 5880 §6.5: a Final is independent of periodic packets, it takes no one's place.
             self.last_tx = Some(now);
             self.counters.transmit_pace.handle_packet(now);
@@ -331,14 +340,14 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transmit = self.transmits().then_some(self.next_tx);
-        [transmit, self.detect_at()].into_iter().flatten().min()
+        [transmit, self.final_at, self.detect_at()].into_iter().flatten().min()
     }
 
     /// When [`Self::poll_transmit`] has a packet, if nothing happens before; answers and changes of
     /// state do not wait.
     pub(super) fn transmit_at(&self, now: Instant) -> Option<Instant> {
         let periodic = self.transmits().then_some(if self.hurry { now } else { self.next_tx });
-        if self.final_due { Some(now) } else { periodic }
+        [self.final_at, periodic].into_iter().flatten().min()
     }
 
     /// RFC 5880 §6.8.6, from "If received state is AdminDown".

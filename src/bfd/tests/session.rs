@@ -1,5 +1,5 @@
 //! One session: its state machine, its timers, what it sends and when.
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::*;
@@ -587,7 +587,8 @@ proptest! {
     /// for another rate, nor is it answered, unless it polls.
     #[test]
     fn what_comes_in_never_moves_what_goes_out(
-        offsets in vec((0u64..225_000, any::<bool>()), 0..50),
+        // No two polls so close that the second answer would wait.
+        polls in btree_map(0u64..75, any::<bool>(), 0..50),
         seed in any::<u64>(),
     ) {
         let now = start();
@@ -601,10 +602,8 @@ proptest! {
             session.handle_packet(&Packet { is_final: true, ..said(State::Up) }, now);
             session
         });
-        let mut offsets = offsets;
-        offsets.sort_unstable();
-        for (offset, poll) in offsets {
-            let at = now + Duration::from_micros(offset);
+        for (number, poll) in polls {
+            let at = now + millis(3 * number);
             disturbed.handle_packet(&Packet { poll, ..said(State::Up) }, at);
             let answer = Packet { is_final: true, ..sends(State::Up, Diag::NONE) };
             let expected = if poll { vec![answer] } else { vec![] };
@@ -682,4 +681,24 @@ fn a_passive_session_speaks_when_it_is_spoken_to() {
     let later = begin + secs(60);
     session.handle_timeout(later);
     assert_eq!((session.state(), drain(&mut session, later)), (State::Down, vec![]));
+}
+
+#[test]
+fn a_flood_of_polls_is_answered_at_once_and_then_at_a_bounded_rate() {
+    let begin = start();
+    let mut session = reached(State::Up, config(3, 300, 300), begin);
+    let poll = Packet { poll: true, ..said(State::Up) };
+    let mut finals = Vec::new();
+    for at in (0..1_000_000).step_by(100).map(Duration::from_micros) {
+        let now = begin + at;
+        session.handle_packet(&poll, now);
+        finals.extend(drain(&mut session, now).iter().filter(|sent| sent.is_final).map(|_| at));
+    }
+    assert_eq!(finals.first(), Some(&Duration::ZERO));
+    assert!((300..=334).contains(&finals.len()), "{}", finals.len());
+    // The last one is answered, too, and that is all.
+    let later = begin + secs(1) + millis(3);
+    assert!(session.poll_timeout().is_some_and(|at| at <= later));
+    let answers = drain(&mut session, later);
+    assert_eq!(answers.iter().filter(|sent| sent.is_final).count(), 1);
 }
