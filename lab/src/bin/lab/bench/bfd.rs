@@ -22,7 +22,7 @@ use vipcast_lab::netns::Namespace;
 use vipcast_lab::process::Process;
 use vipcast_lab::resources::Usage;
 use vipcast_lab::responder::Responder;
-use vipcast_lab::router::{BfdState, BfdTimers, Kind, Router, RouterConfig};
+use vipcast_lab::router::{BfdState, BfdTimers, Kind, Neighbour, Router, RouterConfig};
 use vipcast_lab::samples::Samples;
 use vipcast_lab::site::Site;
 use vipcast_lab::tap::{Control, Tap};
@@ -123,11 +123,13 @@ pub(super) fn many_sessions(site: &Arc<Site>, order: &Order, report: &mut Report
     }
 
     let mut config = RouterConfig::new(65000, router.ipv4);
-    let neighbour = |[ours, theirs]: &[Ipv4Addr; 2]| format!("  neighbor {ours} local {theirs};\n");
-    let neighbours: String = ends.iter().map(neighbour).collect();
-    let timers = "min rx interval 50 ms; min tx interval 50 ms; multiplier 3;";
-    config.extra =
-        format!("protocol bfd many {{\n  interface \"*\" {{ {timers} }};\n{neighbours}}}\n");
+    let neighbour = |(number, [ours, theirs]): (usize, &[Ipv4Addr; 2])| Neighbour {
+        local_address: Some((*theirs).into()),
+        bfd: Some(BfdTimers { interval: Duration::from_millis(50), multiplier: MULTIPLIER }),
+        hold_time: Duration::from_secs(90),
+        ..Neighbour::new(format!("n{number}"), (*ours).into(), 65100)
+    };
+    config.neighbours = ends.iter().enumerate().map(neighbour).collect();
     config.kernel = false;
     let bird = Router::start(&router.namespace, Kind::Bird, config)?;
     hasten(&bird)?;
