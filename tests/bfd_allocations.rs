@@ -82,6 +82,7 @@ fn config(number: u8) -> Config {
             desired_min_tx: interval,
             required_min_rx: interval,
             passive: false,
+            demand: None,
         },
         authentication: None,
     }

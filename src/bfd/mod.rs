@@ -35,7 +35,7 @@
 //!
 //! # Not implemented
 //!
-//! * The Echo function, demand mode of our own
+//! * The Echo function
 mod alarm;
 mod arrival;
 pub mod authentication;

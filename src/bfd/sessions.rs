@@ -421,7 +421,7 @@ impl Sessions {
         while let Some(event) = entry.session.poll_event() {
             self.events.push_back((entry.peer.clone(), entry.config.generation, event));
         }
-        let expiry = entry.session.detect_at().into_iter().chain(entry.leaving).min();
+        let expiry = entry.session.expires_at().into_iter().chain(entry.leaving).min();
         self.transmissions.set(discriminator, entry.session.transmit_at(now));
         self.expiries.set(discriminator, expiry);
     }

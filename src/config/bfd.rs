@@ -1,11 +1,12 @@
 //! `[bfd.*]`
 use std::collections::BTreeMap;
 use std::num::NonZeroU8;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::problem::Problem;
 use super::secret::{KEY, required_secret};
-use super::table::{LATER, Table};
+use super::table::{LATER, Located, Table};
 use super::value::{Text, Written};
 use super::{Named, in_order};
 use crate::bfd::authentication::{Authentication, Method};
@@ -16,6 +17,8 @@ const DETECT_MULTIPLIER: NonZeroU8 = NonZeroU8::new(3).expect("not zero");
 /// Below this, a host's scheduler is the larger part of the interval.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(3);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
+const DEMAND_INTERVALS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3600);
 
 impl Written for Method {
     const EXPECTED: &'static str = "a type of authentication: \"simple-password\", \
@@ -67,14 +70,25 @@ fn profile(mut table: Table<'_>) -> Profile {
         table.number("detect-multiplier", 1..=255).and_then(|m| NonZeroU8::new(m.value));
     let minimum_ttl = table.number("minimum-ttl", 1..=255).map_or(254, |ttl| ttl.value);
     let passive = table.or("passive", false);
+    let demand = demand(&mut table);
     let authentication = authentication(&mut table);
     let strict = table.or("strict", false);
     table.only_false(&["echo"]);
     table.later(&["echo-interval"], LATER);
     table.finish();
     let detect_mult = detect_mult.unwrap_or(DETECT_MULTIPLIER);
-    let session = session::Config { detect_mult, desired_min_tx, required_min_rx, passive };
+    let session = session::Config { detect_mult, desired_min_tx, required_min_rx, passive, demand };
     Profile { session, minimum_ttl, authentication, strict }
+}
+
+/// `demand-interval` (RFC 5880 §6.6).
+fn demand(table: &mut Table<'_>) -> Option<Duration> {
+    let Located { value: Text(interval), place } = table.optional("demand-interval")?;
+    if !DEMAND_INTERVALS.contains(&interval) {
+        let message = "`demand-interval` must be from 100ms to 1h";
+        table.problem(Problem::new(&place, message));
+    }
+    Some(interval)
 }
 
 /// `auth` (RFC 5880 §6.7).

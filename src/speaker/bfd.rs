@@ -80,6 +80,8 @@ pub struct End {
     pub required_min_rx: f64,
     /// Whether its BFD does not end with its control plane (C)
     pub control_plane_independent: bool,
+    /// Whether it asks the other end to be silent but for answers (D)
+    pub demand: bool,
     /// What it sends at by what both ends want, before jitter
     pub transmit_interval: Option<f64>,
     /// After this time without a packet it takes the other end for dead
@@ -147,6 +149,7 @@ impl End {
             desired_min_tx: session.announced.desired_min_tx.as_secs_f64(),
             required_min_rx: session.announced.required_min_rx.as_secs_f64(),
             control_plane_independent: false,
+            demand: session.demand,
             transmit_interval: Some(session.transmit_interval.as_secs_f64()),
             detection_time: session.detection_time.as_ref().map(Duration::as_secs_f64),
             measured: Measured::of(&session.counters.transmit_pace),
@@ -156,7 +159,8 @@ impl End {
     /// RFC 5880 §6.8.4: what it sends at, and when it gives us up, are what we go by, turned round.
     fn theirs(remote: &Remote, session: &session::Look) -> Self {
         let multiplier = remote.detect_mult.get();
-        let interval = session.detection_time.map(|time| time / u32::from(multiplier));
+        let time = session.detection_time.filter(|_| !session.demand);
+        let interval = time.map(|time| time / u32::from(multiplier));
         let patience = session.transmit_interval * u32::from(session.detect_mult.get());
         Self {
             state: remote.state.to_string(),
@@ -166,6 +170,7 @@ impl End {
             desired_min_tx: remote.desired_min_tx.as_secs_f64(),
             required_min_rx: remote.required_min_rx.as_secs_f64(),
             control_plane_independent: remote.control_plane_independent,
+            demand: remote.demand,
             transmit_interval: interval.as_ref().map(Duration::as_secs_f64),
             detection_time: Some(patience.as_secs_f64()),
             measured: Measured::of(&session.counters.receive_pace),

@@ -188,6 +188,25 @@ fn a_multihop_peer_has_multihop_bfd() -> Result<()> {
     })
 }
 
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn a_router_is_silent_on_demand_and_its_death_is_noticed() -> Result<()> {
+    let fabric = pair_with(router(Kind::Bird, timers(50, 3)))?;
+    let daemon = start(&fabric, 1, &with_keys(&fabric, "demand-interval = \"1s\""))?;
+    wait_status(&daemon, "BFD and BGP are up", is_up)?;
+    let received = || -> Result<u64> {
+        let looks: Value = serde_json::from_str(&daemon.vipcast(["bfd", "--json"])?)?;
+        looks[0]["session"]["received"].as_u64().with_context(|| format!("{looks:#}"))
+    };
+    let before = received()?;
+    std::thread::sleep(Duration::from_secs(5));
+    let heard = received()? - before;
+    ensure!((1..40).contains(&heard), "{heard} packets in five seconds, not a hundred");
+    ensure!(is_up(&daemon.status()?));
+    let _fault = Fault::inject(fabric.host(1).ends(), &Loss::Everything)?;
+    wait_down_reason(&daemon, &["BFD session down", "control detection time expired"])
+}
+
 /// One host, and a BIRD that signs its BFD packets by key 7.
 fn signed(method: &str, key: &str) -> Result<Fabric> {
     let mut fabric = pair_with(router(Kind::Bird, timers(300, 3)))?;
@@ -202,8 +221,8 @@ fn sign(fabric: &mut Fabric, method: &str, key: &str) -> Result<()> {
     router.restart()
 }
 
-fn with_auth(fabric: &Fabric, auth: &str) -> String {
-    let text = peers(fabric, 1).replace("[bfd.tor1]", &format!("[bfd.tor1]\n{auth}"));
+fn with_keys(fabric: &Fabric, keys: &str) -> String {
+    let text = peers(fabric, 1).replace("[bfd.tor1]", &format!("[bfd.tor1]\n{keys}"));
     format!("{text}\n{POOLS}{WEB}\n[metrics]\nlisten = \"127.0.0.1:9179\"\n")
 }
 
@@ -223,7 +242,7 @@ fn every_authentication_is_birds_too() -> Result<()> {
         let auth = format!(
             "passive = true\nauth = {{ type = \"{ours}\", key-id = 7, key-file = {file:?} }}"
         );
-        let daemon = start(&fabric, 1, &with_auth(&fabric, &auth))?;
+        let daemon = start(&fabric, 1, &with_keys(&fabric, &auth))?;
         wait_status(&daemon, &format!("{ours} comes up"), is_up)?;
         wait_up(&fabric, timers(300, 3))?;
         std::thread::sleep(Duration::from_secs(3));
@@ -240,7 +259,7 @@ fn a_wrong_or_missing_bfd_key_is_no_bfd_and_a_reload_brings_the_right_one() -> R
     let file = fabric.host(1).namespace.directory().join("key");
     let auth =
         format!("auth = {{ type = \"meticulous-keyed-sha1\", key-id = 7, key-file = {file:?} }}");
-    let daemon = start(&fabric, 1, &with_auth(&fabric, &auth))?;
+    let daemon = start(&fabric, 1, &with_keys(&fabric, &auth))?;
     let error = |status: &Value| status["peers"][0]["bfd"]["error"].clone();
     wait_status(&daemon, "the key is missing", |status| {
         let error = error(status).as_str().unwrap_or_default().to_owned();

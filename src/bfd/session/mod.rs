@@ -32,6 +32,9 @@ pub struct Config {
     pub required_min_rx: Duration,
     /// Says nothing before the peer does (RFC 5880 §6.1)
     pub passive: bool,
+    /// Demand mode (RFC 5880 §6.6): while both ends are Up the peer is asked to be silent, and
+    /// polled so often
+    pub demand: Option<Duration>,
 }
 
 /// What the session tells its owner.
@@ -114,6 +117,8 @@ pub struct Look {
     pub diag: Diag,
     pub discriminator: NonZeroU32,
     pub detect_mult: NonZeroU8,
+    /// The peer is asked to be silent (D)
+    pub demand: bool,
     /// What we tell the peer
     pub announced: Timing,
     /// While it is heard
@@ -148,6 +153,10 @@ pub struct Session {
     polling: bool,
     /// Another has to follow it: `announced` changed after it had begun
     poll_again: bool,
+    /// When the first packet of the Poll Sequence went out
+    polling_since: Option<Instant>,
+    /// When to poll a peer that is silent on demand
+    next_poll: Instant,
     /// The peer polls: an answer is due then
     final_at: Option<Instant>,
     last_final: Option<Instant>,
@@ -190,6 +199,8 @@ impl Session {
             in_force: slow,
             polling: false,
             poll_again: false,
+            polling_since: None,
+            next_poll: now,
             final_at: None,
             last_final: None,
             hurry: false,
@@ -227,6 +238,7 @@ impl Session {
         self.remote_diag = packet.diag;
         if packet.is_final && self.polling {
             self.polling = std::mem::take(&mut self.poll_again);
+            self.polling_since = None;
             if !self.polling {
                 self.in_force = self.announced;
             }
@@ -249,6 +261,7 @@ impl Session {
 
     /// Takes in the passing of time; extra calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.poll_on_demand(now);
         if self.detect_at().is_some_and(|at| at <= now) {
             // RFC 5880 §6.8.1: a peer that was silent for this long has no discriminator, its
             // wishes are forgotten with it, and nobody is left to answer a Poll.
@@ -259,6 +272,7 @@ impl Session {
             self.remote = None;
             self.polling = false;
             self.poll_again = false;
+            self.polling_since = None;
             let expired = Diag::DETECTION_TIME_EXPIRED;
             if self.state == State::Up {
                 self.events.push_back(Event::Down(expired, plane));
@@ -272,7 +286,12 @@ impl Session {
     /// Takes over changed timers by a Poll Sequence (RFC 5880 §6.8.3), the session staying as it
     /// is.
     pub fn configure(&mut self, config: Config, now: Instant) {
+        let was_silent = self.is_demanding();
         self.config = config;
+        if was_silent && !self.is_demanding() {
+            // Silence counts again from here.
+            self.remote.iter_mut().for_each(|remote| remote.at = now);
+        }
         self.announce_timing(now);
     }
 
@@ -309,6 +328,9 @@ impl Session {
         if is_final {
             self.last_final = Some(now);
         } else {
+            if self.polling {
+                self.polling_since.get_or_insert(now);
+            }
             // RFC 5880 §6.5: a Final is independent of periodic packets, it takes no one's place.
             self.last_tx = Some(now);
             self.counters.transmit_pace.handle_packet(now);
@@ -321,7 +343,7 @@ impl Session {
             is_final,
             control_plane_independent: false,
             authentication_present: false,
-            demand: false,
+            demand: self.is_demanding(),
             detect_mult: self.config.detect_mult,
             my_discriminator: self.discriminator,
             your_discriminator: self.remote_discriminator(),
@@ -340,7 +362,8 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transmit = self.transmits().then_some(self.next_tx);
-        [transmit, self.final_at, self.detect_at()].into_iter().flatten().min()
+        let expiry = self.expires_at();
+        [transmit, self.final_at, expiry].into_iter().flatten().min()
     }
 
     /// When [`Self::poll_transmit`] has a packet, if nothing happens before; answers and changes of
@@ -446,17 +469,46 @@ impl Session {
         self.in_force.desired_min_tx.max(required)
     }
 
-    /// RFC 5880 §6.8.4, asynchronous mode: the peer's multiplier, and the larger of what we
-    /// accept and what it offers.
+    /// Whether the peer is asked to be silent (RFC 5880 §6.8.7 on the D bit).
+    fn is_demanding(&self) -> bool {
+        let is_up = |remote: Remote| self.state == State::Up && remote.state == State::Up;
+        self.config.demand.is_some() && self.remote.is_some_and(is_up)
+    }
+
+    /// Polls a peer that was silent for as long as it was asked to be.
+    fn poll_on_demand(&mut self, now: Instant) {
+        if let Some(interval) = self.config.demand
+            && self.is_demanding()
+            && self.next_poll <= now
+        {
+            self.next_poll = now + interval;
+            self.polling = true;
+            self.hurry = true;
+        }
+    }
+
+    /// RFC 5880 §6.8.4. Asynchronous mode: the peer's multiplier, and the larger of what we accept
+    /// and what it offers. Demand mode: our multiplier, and the interval at which we poll.
     fn detection_time(&self) -> Option<Duration> {
         let remote = self.remote?;
+        if self.is_demanding() {
+            return Some(self.tx_interval() * u32::from(self.config.detect_mult.get()));
+        }
         let interval = self.in_force.required_min_rx.max(remote.desired_min_tx);
         Some(interval * u32::from(remote.detect_mult.get()))
     }
 
-    /// When the peer has been silent for too long.
-    pub(super) fn detect_at(&self) -> Option<Instant> {
-        Some(self.remote?.at + self.detection_time()?)
+    /// When the peer has been silent for too long: since it was last heard, or in demand mode, since
+    /// we began to poll.
+    fn detect_at(&self) -> Option<Instant> {
+        let since = if self.is_demanding() { self.polling_since? } else { self.remote?.at };
+        Some(since + self.detection_time()?)
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub(super) fn expires_at(&self) -> Option<Instant> {
+        let poll = self.is_demanding().then_some(self.next_poll);
+        [poll, self.detect_at()].into_iter().flatten().min()
     }
 
     /// RFC 5880 §6.8.7: 75 to 100 % of the interval, to 90 % where Detect Mult is 1.
@@ -477,6 +529,7 @@ impl Session {
             diag: self.diag,
             discriminator: self.discriminator,
             detect_mult: self.config.detect_mult,
+            demand: self.is_demanding(),
             announced: self.announced,
             remote: self.remote,
             remote_diag: self.remote_diag,

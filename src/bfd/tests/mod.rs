@@ -47,6 +47,7 @@ fn config(detect_mult: u8, desired_min_tx: u64, required_min_rx: u64) -> Config 
         desired_min_tx: millis(desired_min_tx),
         required_min_rx: millis(required_min_rx),
         passive: false,
+        demand: None,
     }
 }
 

@@ -702,3 +702,63 @@ fn a_flood_of_polls_is_answered_at_once_and_then_at_a_bounded_rate() {
     let answers = drain(&mut session, later);
     assert_eq!(answers.iter().filter(|sent| sent.is_final).count(), 1);
 }
+
+/// Both ends are Up, and the peer is asked to be silent.
+fn demanding(now: Instant) -> Session {
+    let demand = Config { demand: Some(secs(10)), ..config(3, 300, 300) };
+    let mut session = reached(State::Up, demand, now);
+    assert!(session.poll_timeout().is_some_and(|at| at <= now), "it asks at once");
+    session.handle_timeout(now);
+    let sent = drain(&mut session, now);
+    assert!(sent.iter().all(|packet| packet.demand && packet.poll) && sent.len() == 1);
+    session.handle_packet(&Packet { is_final: true, ..said(State::Up) }, now);
+    session
+}
+
+#[test]
+fn in_demand_mode_the_peer_may_be_silent_between_polls() {
+    let begin = start();
+    let mut session = demanding(begin);
+    let mut polls = Vec::new();
+    for at in (0..60_000).step_by(10).map(millis) {
+        session.handle_timeout(begin + at);
+        for packet in drain(&mut session, begin + at) {
+            assert!(packet.demand);
+            if packet.poll {
+                polls.push(at.as_secs());
+                let answer = Packet { is_final: true, ..said(State::Up) };
+                session.handle_packet(&answer, begin + at);
+            }
+        }
+    }
+    assert_eq!(polls, [10, 20, 30, 40, 50]);
+    assert_eq!((session.state(), events(&mut session)), (State::Up, vec![]));
+}
+
+#[test]
+fn in_demand_mode_a_poll_that_is_not_answered_in_the_detection_time_is_a_failure() {
+    let begin = start();
+    let mut session = demanding(begin);
+    let poll_at = begin + secs(10);
+    session.handle_timeout(poll_at);
+    assert_eq!(drain(&mut session, poll_at).len(), 1);
+    // Our multiplier, and the interval at which we send (RFC 5880 §6.8.4).
+    let down_at = poll_at + millis(900);
+    session.handle_timeout(down_at - TICK);
+    assert_eq!(session.state(), State::Up);
+    session.handle_timeout(down_at);
+    assert_eq!((session.state(), session.diag()), (State::Down, Diag::DETECTION_TIME_EXPIRED));
+    assert!(drain(&mut session, down_at).iter().all(|packet| !packet.demand));
+}
+
+#[test]
+fn demand_mode_ends_by_reload_and_silence_counts_from_there() {
+    let begin = start();
+    let mut session = demanding(begin);
+    let now = begin + secs(9);
+    session.configure(config(3, 300, 300), now);
+    session.handle_timeout(now + secs(3) - TICK);
+    assert_eq!(session.state(), State::Up);
+    session.handle_timeout(now + secs(3));
+    assert_eq!(session.state(), State::Down);
+}

@@ -74,6 +74,14 @@ impl Page {
             u8::MAX => write!(text, "255"),
             ttl => write!(text, "at least {ttl}"),
         };
+        for (end, text_of_end) in [
+            (Some(&session.local), ", demand mode: the router is silent but for polls"),
+            (session.remote.as_ref(), ", the router wants silence but for polls"),
+        ] {
+            if end.is_some_and(|end| end.demand) {
+                text += text_of_end;
+            }
+        }
         if let Some(method) = &session.authentication {
             let _ = write!(text, ", signed by {method}");
         }
