@@ -2,6 +2,7 @@
 //!
 //! The fuzzer makes up the inputs; `tests/hostile/corpus.rs`, which includes this file, feeds the same
 //! functions with the corpus and with every case of the hostile router, on any toolchain.
+mod bfd;
 mod connection;
 mod input;
 mod memory;
@@ -12,6 +13,7 @@ mod update;
 
 use std::time::Instant;
 
+pub use bfd::bfd;
 pub use connection::connection;
 pub use message::message;
 pub use open::open;

@@ -22,11 +22,12 @@ mod targets;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 4] = [
+const TARGETS: [(&str, Target); 5] = [
     ("message", targets::message),
     ("open", targets::open),
     ("update", targets::update),
     ("connection", targets::connection),
+    ("bfd", targets::bfd),
 ];
 
 /// What routers say to each other, see `golden/capture.py` there; whether AS numbers have four octets,
@@ -121,6 +122,28 @@ fn reachable() -> Vec<Vec<u8>> {
     each.collect()
 }
 
+/// BFD sessions with one peer each, at all rates: they come up, and each of our own steps follows, see
+/// `Stage::step` in fuzz/src/bfd/script.rs.
+fn bfd_scripts() -> Vec<Vec<u8>> {
+    let steps: [&[u8]; 8] = [
+        &[1, 9],
+        &[2, 1],
+        &[3, 15, 6, 0, 0, 11, 0, 0],
+        &[10, 0, 2, 0, 7, 0, 9, 0],
+        &[10, 0, 5, 1, 0, 100],
+        &[11, 0, 1, 50],
+        &[12, 1, 1, 20],
+        &[9, 6, 9, 0x87, 9, 14],
+    ];
+    let alone = [15, 4, 5, 15, 1, 40, 15, 2, 0, 14, 7, 8, 0, 15, 1, 0, 1, 3];
+    let each = (0..6).flat_map(|peer| (0..8).map(move |rates| (peer, rates << 1)));
+    let scripts = each.flat_map(|(peer, rates)| {
+        let comes_up = [1 << peer, rates, 7, peer, 6, rates << 2, 9, 6];
+        steps.iter().map(move |step| [&comes_up[..], step, &alone].concat())
+    });
+    scripts.collect()
+}
+
 /// The messages of a file: a name, then lines of octets that are indented.
 fn messages(file: &str) -> Vec<Vec<u8>> {
     let mut messages: Vec<Vec<u8>> = Vec::new();
@@ -193,6 +216,7 @@ fn inputs() -> Inputs {
     let [open, keepalive] = [Open::clean().encode(), keepalive()];
     let whole = [&said(0, &open)[..], &said(0, &keepalive), &SAYS_AND_WAITS].concat();
     add(&mut inputs, "connection", &[&BEGIN, &whole]);
+    bfd_scripts().iter().for_each(|script| add(&mut inputs, "bfd", &[script]));
     inputs
 }
 
