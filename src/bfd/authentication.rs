@@ -2,7 +2,7 @@
 //!
 //! A session that has an [`Authentication`] takes nothing that is not signed by it, and sends
 //! nothing until the key is known. When the operator changes the key, the former one stays in use
-//! until the peer signs with the new one ([`Keyring`]): a change is no failure of the path.
+//! until the peer signs with the new one (`Keyring`): a change is no failure of the path.
 use std::time::Instant;
 
 use md5::Md5;

@@ -27,15 +27,17 @@
 //!
 //! # Supported standards
 //!
-//! * RFC 5880 asynchronous mode, active and passive role, Poll Sequences, slow start, all discards
-//!   of §6.8.6, all authentication of §6.7; a peer in demand mode is respected
+//! * RFC 5880 asynchronous and demand mode of either end, active and passive role, Poll Sequences, slow
+//!   start, all discards of §6.8.6, all authentication of §6.7
 //! * RFC 5881 single hop over IPv4 and IPv6: TTL 255 sent and demanded, source ports of §4
 //! * RFC 5883 multihop, on its own port, with a minimum TTL
-//! * RFC 5882 meaning to BGP
+//! * RFC 5882 meaning to BGP, also in a router's graceful restart
+//! * RFC 7419 common intervals: any from 3 ms to a minute can be had
 //!
 //! # Not implemented
 //!
-//! * The Echo function
+//! * The Echo function of either end: we say that we loop none (Required Min Echo RX Interval zero)
+//! * RFC 9747 unaffiliated echo
 mod alarm;
 mod arrival;
 pub mod authentication;
