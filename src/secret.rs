@@ -68,8 +68,9 @@ impl Secret {
         // More than any key is enough to say that it is too long.
         let mut octets = Vec::new();
         File::open(path)?.take(4096).read_to_end(&mut octets)?;
-        while octets.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
+        if octets.last() == Some(&b'\n') {
             octets.pop();
+            octets.pop_if(|octet| *octet == b'\r');
         }
         match octets.len() {
             0 => Err(io::Error::other("it is empty")),

@@ -7,7 +7,8 @@
 //! one. So what is taken from the stamp is an age alone, and that is believed only if it lies
 //! between the moment in which the socket was last seen empty and now. Any other tells of a clock
 //! that was set in between and not of the router: such a datagram came now. So a clock that jumps
-//! may delay a verdict by as long as we did not look, and never causes one.
+//! may delay a verdict by as long as we did not look; it can cause one only by a step forward that
+//! is smaller than that, while packets wait.
 use std::time::{Duration, Instant};
 
 /// When a datagram came whose stamp has this age (`None`: it is from the future), if the stamp can

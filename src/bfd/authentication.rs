@@ -3,6 +3,7 @@
 //! A session that has an [`Authentication`] takes nothing that is not signed by it, and sends
 //! nothing until the key is known. When the operator changes the key, the former one stays in use
 //! until the peer signs with the new one (`Keyring`): a change is no failure of the path.
+use std::fmt;
 use std::time::Instant;
 
 use md5::Md5;
@@ -81,11 +82,17 @@ pub struct Authentication {
     pub secret: Secret,
 }
 
-/// A Control packet as it goes out.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A Control packet as it goes out. It may hold a password.
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Payload {
     octets: [u8; LONGEST],
     length: usize,
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload").field("length", &self.length).finish_non_exhaustive()
+    }
 }
 
 impl Payload {

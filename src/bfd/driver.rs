@@ -339,7 +339,9 @@ impl Driver {
     }
 
     fn transmit(&mut self) {
-        while let Some((discriminator, packet)) = self.sessions.poll_transmit(Instant::now()) {
+        // What falls due meanwhile is of the next turn: there is always one.
+        let now = Instant::now();
+        while let Some((discriminator, packet)) = self.sessions.poll_transmit(now) {
             if self.trouble_with_receiving(discriminator) {
                 continue; // a session that cannot hear must not say that it is there
             }

@@ -233,8 +233,9 @@ impl DownReason {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::NotificationReceived(_)
-            | Self::ProtocolError { .. }
+            // RFC 9384: that is over when BFD is up again, and then asking is right.
+            Self::NotificationReceived(notification) => !notification.is_bfd_down(),
+            Self::ProtocolError { .. }
             | Self::MalformedNotification
             | Self::TooManyPrefixes(_)
             | Self::ClosedByPeer { .. } => true,

@@ -102,9 +102,12 @@ impl Connections {
     ) {
         let (task, mut orders) = self.task(&peer, serial);
         self.tasks.spawn(async move {
+            let mut newer_keys = None;
             let given_up = async {
-                // The next attempt reads its keys anew; any other order is the one to give up.
-                while let Some(Order::CompareKeys(_)) = orders.recv().await {}
+                // This attempt has its keys already; any other order is the one to give up.
+                while let Some(Order::CompareKeys(keys)) = orders.recv().await {
+                    newer_keys = Some(keys);
+                }
             };
             let connected = tokio::select! {
                 connected = socket::connect(&transport, to, user_timeout) => connected,
@@ -118,7 +121,7 @@ impl Connections {
                 Err(error) => task.tell(Tcp::Failed(error)).await,
                 Ok((stream, signature, local)) => {
                     task.tell(Tcp::Connected(local)).await;
-                    task.run(stream, signature, orders).await;
+                    task.run(stream, signature, orders, newer_keys).await;
                 }
             }
         });
@@ -130,9 +133,13 @@ impl Connections {
         let limit = config.user_timeout();
         let adopted = socket::adopt(&stream, &config.transport, signature.as_ref(), limit);
         let (task, orders) = self.task(&peer, serial);
+        if let Some(authentication) = &config.transport.authentication {
+            // It may have come before a reload that has other keys.
+            self.compare_keys(&peer, authentication.clone());
+        }
         self.tasks.spawn(async move {
             match adopted {
-                Ok(()) => task.run(stream, signature, orders).await,
+                Ok(()) => task.run(stream, signature, orders, None).await,
                 // One that would let in what it must not is none.
                 Err(error) => task.tell(Tcp::Closed(Some(sys::describe(&error)))).await,
             }
@@ -309,11 +316,15 @@ impl Task {
         stream: TcpStream,
         signature: Option<Signature>,
         mut orders: mpsc::Receiver<Order>,
+        newer_keys: Option<Result<Keys, ConnectError>>,
     ) {
         let (mut reader, half) = stream.into_split();
         // The kernel tells of a reset once, to whichever end asks first; to the other it is an end.
         let broken = OnceLock::new();
         let mut writer = Writer { task: &self, half, taken: 0, signature, broken: &broken };
+        if let Some(keys) = newer_keys {
+            writer.compare_keys(keys).await;
+        }
         let read = async {
             loop {
                 let mut octets = Vec::with_capacity(4096);
@@ -391,7 +402,7 @@ impl Writer<'_> {
                         return Ok(Vec::new());
                     }
                     if let Some(signature) = &mut self.signature {
-                        signature.remove_outdated(self.half.as_ref());
+                        signature.handle_written(self.half.as_ref());
                     }
                     self.task.tell(Tcp::Written).await;
                 }

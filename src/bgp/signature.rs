@@ -105,8 +105,10 @@ pub(super) enum On {
 pub(super) struct Signature {
     peers: IpNet,
     keys: Keys,
-    /// Keys that are no longer wanted, but were in use when last seen
+    /// Keys that are no longer wanted, and may still be in use
     outdated: Vec<AoKey>,
+    /// How often something was written since the peer was to be asked for another key
+    asked: u32,
 }
 
 /// What came of new keys for a connection.
@@ -145,7 +147,19 @@ impl Signature {
                 }
             }
         }
-        Ok(Self { peers, keys, outdated: Vec::new() })
+        Ok(Self { peers, keys, outdated: Vec::new(), asked: 0 })
+    }
+
+    /// Whether a connection is signed in the way that is wanted, or not signed where that is.
+    pub(super) fn fits(signature: Option<&Self>, wanted: Option<&Authentication>) -> bool {
+        match (signature.map(|signature| &signature.keys), wanted) {
+            (None, None)
+            | (Some(Keys::Md5(..)), Some(Authentication::Md5(_)))
+            | (Some(Keys::Ao(_)), Some(Authentication::Ao(_))) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+            (Some(Keys::Md5(..)), Some(Authentication::Ao(_)))
+            | (Some(Keys::Ao(_)), Some(Authentication::Md5(_))) => false,
+        }
     }
 
     /// Asks the peer of a connection that it opened to use the key that is to be used.
@@ -182,13 +196,24 @@ impl Signature {
             return Replaced::Impossible;
         }
         let id = after.first().map_or(0, |key| key.tuple.receive_id);
-        (self.keys, self.outdated) = (Keys::Ao(after), outdated);
-        self.remove_outdated(stream);
+        (self.keys, self.outdated, self.asked) = (Keys::Ao(after), outdated, 0);
         Replaced::By(id)
     }
 
-    /// Removes what is no longer wanted, unless an end still uses it: that is tried again.
-    pub(super) fn remove_outdated(&mut self, stream: &impl AsFd) {
+    /// Something was written: removes what is no longer wanted, when the peer has been asked for
+    /// another key by a segment or two, and asks for none of these. The kernel takes milliseconds
+    /// for that, and longer for a key that is in use.
+    pub(super) fn handle_written(&mut self, stream: &impl AsFd) {
+        const ENOUGH: u32 = 2;
+        if self.outdated.is_empty() {
+            return;
+        }
+        self.asked = self.asked.saturating_add(1);
+        let current = sys::signature::current_tcp_ao_key(stream);
+        let is_used = |key: &AoKey| current.as_ref().is_ok_and(|id| *id == key.tuple.send_id);
+        if self.asked <= ENOUGH || current.is_err() || self.outdated.iter().any(is_used) {
+            return;
+        }
         let peers = self.peers;
         self.outdated.retain(|AoKey { tuple, .. }| {
             let MasterKey { send_id, receive_id, .. } = *tuple;

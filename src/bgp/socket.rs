@@ -69,6 +69,10 @@ pub(super) fn adopt(
     signature: Option<&Signature>,
     user_timeout: Option<Duration>,
 ) -> io::Result<()> {
+    // It may have come before a reload that wants another signature.
+    if !Signature::fits(signature, transport.authentication.as_ref()) {
+        return Err(io::Error::other("it is not signed as it must be by now"));
+    }
     if let Some(signature) = signature {
         signature.prefer(stream)?;
     }

@@ -85,7 +85,7 @@ const fn bit(number: u32) -> u32 {
 }
 
 /// A key of TCP-AO.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct TcpAoKey<'a> {
     /// SendID (RFC 5925 §3.1)
     pub(crate) send_id: u8,
@@ -172,6 +172,24 @@ pub(crate) fn remove_tcp_ao_key(
         key_flags: 0,
     };
     set_option(socket, TCP_AO_DEL_KEY, &del)
+}
+
+/// Which key a connection signs with, by its SendID.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub(crate) fn current_tcp_ao_key(socket: &impl AsFd) -> io::Result<u8> {
+    let (flags, reserved, current_key, rnext_key, counters) = (0, 0, 0, 0, [0; 5]);
+    let mut info = TcpAoInfo { flags, reserved, current_key, rnext_key, counters };
+    let mut size = libc::socklen_t::try_from(size_of::<TcpAoInfo>()).map_err(|_| too_long())?;
+    let fd = socket.as_fd().as_raw_fd();
+    let value: *mut TcpAoInfo = &raw mut info;
+    // SAFETY: the pointers are to live values, and the size is that of the structure.
+    super::check(unsafe {
+        libc::getsockopt(fd, libc::IPPROTO_TCP, TCP_AO_INFO, value.cast(), &raw mut size)
+    })?;
+    Ok(info.current_key)
 }
 
 /// Asks the peer of a connection to sign with the key that has this RecvID (RFC 5925 §6.1,

@@ -1,8 +1,8 @@
 //! One BFD session, without sockets or clocks.
 //!
 //! State machine of RFC 5880 §6.2 and §6.8.6, Poll Sequences and timer changes of §6.5 and §6.8.3,
-//! detection of §6.8.4, transmission of §6.8.7. Asynchronous mode; the Echo function and demand
-//! mode are not offered, and a peer in demand mode is answered as §6.6 asks.
+//! detection of §6.8.4, transmission of §6.8.7. Asynchronous mode, and demand mode of
+//! either end (§6.6); the Echo function is not offered.
 mod snapshot;
 
 pub use snapshot::Snapshot;
@@ -157,6 +157,8 @@ pub struct Session {
     polling_since: Option<Instant>,
     /// When to poll a peer that is silent on demand
     next_poll: Instant,
+    /// It was asked to be silent, and has not yet answered that it need not be any more
+    may_be_silent: bool,
     /// The peer polls: an answer is due then
     final_at: Option<Instant>,
     last_final: Option<Instant>,
@@ -201,6 +203,7 @@ impl Session {
             poll_again: false,
             polling_since: None,
             next_poll: now,
+            may_be_silent: false,
             final_at: None,
             last_final: None,
             hurry: false,
@@ -236,11 +239,15 @@ impl Session {
             at,
         });
         self.remote_diag = packet.diag;
+        if packet.required_min_rx.is_zero() {
+            self.may_be_silent = false; // it could not be polled
+        }
         if packet.is_final && self.polling {
             self.polling = std::mem::take(&mut self.poll_again);
             self.polling_since = None;
             if !self.polling {
                 self.in_force = self.announced;
+                self.may_be_silent = self.is_demanding();
             }
         }
         if self.state == State::AdminDown {
@@ -286,12 +293,8 @@ impl Session {
     /// Takes over changed timers by a Poll Sequence (RFC 5880 §6.8.3), the session staying as it
     /// is.
     pub fn configure(&mut self, config: Config, now: Instant) {
-        let was_silent = self.is_demanding();
         self.config = config;
-        if was_silent && !self.is_demanding() {
-            // Silence counts again from here.
-            self.remote.iter_mut().for_each(|remote| remote.at = now);
-        }
+        self.ask_for_silence(now);
         self.announce_timing(now);
     }
 
@@ -331,6 +334,7 @@ impl Session {
             if self.polling {
                 self.polling_since.get_or_insert(now);
             }
+            self.may_be_silent |= self.is_demanding();
             // RFC 5880 §6.5: a Final is independent of periodic packets, it takes no one's place.
             self.last_tx = Some(now);
             self.counters.transmit_pace.handle_packet(now);
@@ -401,6 +405,10 @@ impl Session {
         }
         self.state = next;
         self.diag = diag;
+        if std::mem::take(&mut self.may_be_silent) {
+            // Silence counts from here.
+            self.remote.iter_mut().for_each(|remote| remote.at = now);
+        }
         // RFC 5880 §6.8.7: a change of state should be known sooner than the next interval.
         self.hurry = true;
         self.announce_timing(now);
@@ -469,13 +477,19 @@ impl Session {
         self.in_force.desired_min_tx.max(required)
     }
 
-    /// Whether the peer is asked to be silent (RFC 5880 §6.8.7 on the D bit).
+    /// Whether the peer is asked to be silent (RFC 5880 §6.8.7 on the D bit). One that wants no
+    /// packets cannot be polled.
     fn is_demanding(&self) -> bool {
-        let is_up = |remote: Remote| self.state == State::Up && remote.state == State::Up;
-        self.config.demand.is_some() && self.remote.is_some_and(is_up)
+        let both_up = |remote: Remote| {
+            self.state == State::Up
+                && remote.state == State::Up
+                && !remote.required_min_rx.is_zero()
+        };
+        self.config.demand.is_some() && self.remote.is_some_and(both_up)
     }
 
-    /// Polls a peer that was silent for as long as it was asked to be.
+    /// Polls a peer that was silent for as long as it was asked to be, with the next packet that is
+    /// due (RFC 5880 §6.5).
     fn poll_on_demand(&mut self, now: Instant) {
         if let Some(interval) = self.config.demand
             && self.is_demanding()
@@ -483,7 +497,18 @@ impl Session {
         {
             self.next_poll = now + interval;
             self.polling = true;
-            self.hurry = true;
+        }
+    }
+
+    /// Takes over another wish for silence. A peer that need not be silent any more is polled, and
+    /// may go on being silent until it answers.
+    fn ask_for_silence(&mut self, now: Instant) {
+        if let Some(interval) = self.config.demand {
+            self.next_poll = self.next_poll.min(now + interval);
+        }
+        if self.may_be_silent && !self.is_demanding() {
+            self.poll_again = self.polling;
+            self.polling = true;
         }
     }
 
@@ -491,7 +516,7 @@ impl Session {
     /// and what it offers. Demand mode: our multiplier, and the interval at which we poll.
     fn detection_time(&self) -> Option<Duration> {
         let remote = self.remote?;
-        if self.is_demanding() {
+        if self.may_be_silent {
             return Some(self.tx_interval() * u32::from(self.config.detect_mult.get()));
         }
         let interval = self.in_force.required_min_rx.max(remote.desired_min_tx);
@@ -501,7 +526,7 @@ impl Session {
     /// When the peer has been silent for too long: since it was last heard, or in demand mode, since
     /// we began to poll.
     fn detect_at(&self) -> Option<Instant> {
-        let since = if self.is_demanding() { self.polling_since? } else { self.remote?.at };
+        let since = if self.may_be_silent { self.polling_since? } else { self.remote?.at };
         Some(since + self.detection_time()?)
     }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Config, Counters, Remote, Session, Timing};
 use crate::bfd::packet::{Diag, State};
 
-/// All of a session that the peer would notice the loss of: its discriminators, states, intervals and
-/// deadlines. Times are counted from the moment it was taken.
+/// All of a session that the peer would notice the loss of, but for what signs its packets: its
+/// discriminators, states, intervals and deadlines. Times are counted from the moment it was taken.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Snapshot {
     discriminator: NonZeroU32,
@@ -22,6 +22,7 @@ pub struct Snapshot {
     poll_again: bool,
     polling_age: Option<Duration>,
     poll_in: Duration,
+    may_be_silent: bool,
     final_in: Option<Duration>,
     last_final: Option<Duration>,
     hurry: bool,
@@ -73,6 +74,7 @@ impl Session {
             poll_again: self.poll_again,
             polling_age: self.polling_since.map(ago),
             poll_in: self.next_poll.saturating_duration_since(now),
+            may_be_silent: self.may_be_silent,
             final_in: self.final_at.map(|at| at.saturating_duration_since(now)),
             last_final: self.last_final.map(ago),
             hurry: self.hurry,
@@ -111,6 +113,7 @@ impl Session {
             poll_again: snapshot.poll_again,
             polling_since: snapshot.polling_age.map(back),
             next_poll: taken + snapshot.poll_in,
+            may_be_silent: snapshot.may_be_silent,
             final_at: snapshot.final_in.map(|time| taken + time),
             last_final: snapshot.last_final.map(back),
             hurry: snapshot.hurry,
@@ -120,6 +123,7 @@ impl Session {
             counters: Counters::default(),
             ..Self::new(config, snapshot.discriminator, snapshot.seed, taken)
         };
+        session.ask_for_silence(taken);
         session.announce_timing(taken);
         session
     }

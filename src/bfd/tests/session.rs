@@ -707,11 +707,13 @@ fn a_flood_of_polls_is_answered_at_once_and_then_at_a_bounded_rate() {
 fn demanding(now: Instant) -> Session {
     let demand = Config { demand: Some(secs(10)), ..config(3, 300, 300) };
     let mut session = reached(State::Up, demand, now);
-    assert!(session.poll_timeout().is_some_and(|at| at <= now), "it asks at once");
     session.handle_timeout(now);
-    let sent = drain(&mut session, now);
+    // RFC 5880 §6.5: by a packet that would have gone out anyway.
+    assert_eq!(drain(&mut session, now), []);
+    let due = session.poll_timeout().expect("a packet is due");
+    let sent = drain(&mut session, due);
     assert!(sent.iter().all(|packet| packet.demand && packet.poll) && sent.len() == 1);
-    session.handle_packet(&Packet { is_final: true, ..said(State::Up) }, now);
+    session.handle_packet(&Packet { is_final: true, ..said(State::Up) }, due);
     session
 }
 
@@ -739,9 +741,11 @@ fn in_demand_mode_the_peer_may_be_silent_between_polls() {
 fn in_demand_mode_a_poll_that_is_not_answered_in_the_detection_time_is_a_failure() {
     let begin = start();
     let mut session = demanding(begin);
-    let poll_at = begin + secs(10);
+    let mut poll_at = begin + secs(10);
     session.handle_timeout(poll_at);
-    assert_eq!(drain(&mut session, poll_at).len(), 1);
+    while !drain(&mut session, poll_at).iter().any(|packet| packet.poll) {
+        poll_at += millis(1);
+    }
     // Our multiplier, and the interval at which we send (RFC 5880 §6.8.4).
     let down_at = poll_at + millis(900);
     session.handle_timeout(down_at - TICK);
@@ -756,9 +760,42 @@ fn demand_mode_ends_by_reload_and_silence_counts_from_there() {
     let begin = start();
     let mut session = demanding(begin);
     let now = begin + secs(9);
+    drain(&mut session, now);
     session.configure(config(3, 300, 300), now);
+    // Until the peer answers it may not know that it need not be silent any more.
+    session.handle_timeout(now + secs(5));
+    assert_eq!(session.state(), State::Up);
+    let now = now + secs(5);
+    let sent = drain(&mut session, now);
+    assert!(sent.len() == 1 && sent[0].poll && !sent[0].demand, "{sent:?}");
+    session.handle_packet(&Packet { is_final: true, ..said(State::Up) }, now);
     session.handle_timeout(now + secs(3) - TICK);
     assert_eq!(session.state(), State::Up);
     session.handle_timeout(now + secs(3));
     assert_eq!(session.state(), State::Down);
+}
+
+#[test]
+fn a_session_in_demand_mode_that_is_taken_down_says_so_to_its_peer() {
+    let begin = start();
+    let mut session = demanding(begin);
+    let now = begin + secs(9);
+    session.admin_down(now);
+    session.handle_timeout(now);
+    let sent = drain(&mut session, now);
+    assert_eq!((sent.len(), sent[0].state), (1, State::AdminDown));
+    assert_eq!(sent[0].your_discriminator, Some(discriminator(2)));
+    assert!(!sent[0].demand);
+}
+
+#[test]
+fn a_peer_in_demand_mode_is_polled_sooner_after_a_reload() {
+    let begin = start();
+    let mut session = demanding(begin);
+    let now = begin + secs(1);
+    drain(&mut session, now);
+    let often = Config { demand: Some(secs(1)), ..config(3, 300, 300) };
+    session.configure(often, now);
+    session.handle_timeout(now + secs(1));
+    assert!(drain(&mut session, now + secs(1)).iter().all(|packet| packet.poll));
 }

@@ -167,6 +167,14 @@ impl Notification {
         (self.code, self.subcode) == (Self::CEASE, HARD_RESET)
     }
 
+    /// Whether BFD is what the sender ended the session for, or did not have it for (RFC 9384).
+    #[must_use]
+    pub fn is_bfd_down(&self) -> bool {
+        let inside = self.inside();
+        let told = inside.as_ref().unwrap_or(self);
+        (told.code, told.subcode) == (Self::CEASE, 10)
+    }
+
     /// What a hard reset is for.
     fn inside(&self) -> Option<Self> {
         Self::decode(&self.data).filter(|_| self.is_hard_reset())
