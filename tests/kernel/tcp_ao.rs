@@ -32,6 +32,13 @@ fn birds(algorithm: &str, keys: &[Key]) -> String {
     format!("authentication ao; keys {{ {keys} }};")
 }
 
+/// One host and a router that has these keys; it connects, or the host does.
+fn signed(transport: Transport, connects: bool, algorithm: &str, keys: &[Key]) -> Result<Fabric> {
+    let mut tor = bird(transport, connects);
+    tor.neighbour.extra = birds(algorithm, keys);
+    fabric(&[tor])
+}
+
 /// A host whose peer has these keys.
 fn configuration(fabric: &Fabric, keys: &str, algorithm: &str, ours: &[Key]) -> Result<String> {
     let mut text = peers(fabric, 1)
@@ -73,9 +80,7 @@ fn sessions_are_signed_by_every_algorithm_whoever_connects() -> Result<()> {
             ("hmac sha256", "hmac-sha256"),
         ] {
             for (transport, is_passive) in [(Transport::Ipv4, false), (Transport::Ipv6, true)] {
-                let mut tor = bird(transport, is_passive);
-                tor.neighbour.extra = birds(theirs, &[ONE]);
-                let fabric = fabric(&[tor])?;
+                let fabric = signed(transport, is_passive, theirs, &[ONE])?;
                 let keys = if is_passive { "passive = true" } else { "" };
                 let text = configuration(&fabric, keys, ours, &[ONE])?;
                 let daemon = start(&fabric, &text)?;
@@ -94,9 +99,7 @@ fn sessions_are_signed_by_every_algorithm_whoever_connects() -> Result<()> {
 fn an_unnumbered_session_is_signed_too() -> Result<()> {
     in_guest(|| {
         for is_passive in [false, true] {
-            let mut tor = bird(Transport::LinkLocal, is_passive);
-            tor.neighbour.extra = birds("hmac sha1", &[ONE]);
-            let fabric = fabric(&[tor])?;
+            let fabric = signed(Transport::LinkLocal, is_passive, "hmac sha1", &[ONE])?;
             // BIRD sends no router advertisements: it is named, or comes from where it likes.
             let named = format!("address = \"{}\"", fabric.host(1).far_end(1).link_local());
             let keys = if is_passive { "passive = true" } else { &named };
@@ -112,9 +115,7 @@ fn an_unnumbered_session_is_signed_too() -> Result<()> {
 #[ignore = "needs root and network namespaces: sudo lab/test"]
 fn a_wrong_key_or_none_is_no_session_and_named() -> Result<()> {
     in_guest(|| {
-        let mut tor = bird(Transport::Ipv4, false);
-        tor.neighbour.extra = birds("hmac sha1", &[ONE]);
-        let fabric = fabric(&[tor])?;
+        let fabric = signed(Transport::Ipv4, false, "hmac sha1", &[ONE])?;
         let wrong = Key { text: "mellon", ..ONE };
         let unknown = Key { ours: 3, theirs: 103, ..ONE };
         for (ours, reason) in [
@@ -139,9 +140,7 @@ fn a_wrong_key_or_none_is_no_session_and_named() -> Result<()> {
 fn keys_are_changed_without_losing_the_session() -> Result<()> {
     in_guest(|| {
         for is_passive in [false, true] {
-            let mut tor = bird(Transport::Ipv4, is_passive);
-            tor.neighbour.extra = birds("hmac sha1", &[ONE]);
-            let fabric = fabric(&[tor])?;
+            let fabric = signed(Transport::Ipv4, is_passive, "hmac sha1", &[ONE])?;
             let keys = if is_passive { "passive = true" } else { "" };
             let configure = |ours: &[Key]| configuration(&fabric, keys, "hmac-sha1", ours);
             let daemon = start(&fabric, &configure(&[ONE])?)?;
