@@ -130,7 +130,7 @@ impl Handle {
     pub fn ping(&self) -> bool {
         let is_alive = !self.unanswered.swap(true, Ordering::Relaxed);
         if is_alive {
-            self.send(Command::Ping);
+            self.post(Command::Ping);
         }
         is_alive
     }

@@ -161,6 +161,20 @@ impl Entry {
         }
     }
 
+    /// Whether this is the session that a peer is to have.
+    fn is_for(&self, peer: &PeerName) -> bool {
+        self.leaving.is_none() && self.peer == *peer
+    }
+
+    fn look(&self, now: Instant) -> Look {
+        Look {
+            peer: self.peer.clone(),
+            config: self.config.clone(),
+            session: self.session.look(now),
+            discards: self.discards,
+        }
+    }
+
     /// Tells the peer AdminDown for a while, so that it does not take the silence for a failure
     /// (RFC 5880 §6.8.16).
     fn leave(&mut self, now: Instant) {
@@ -200,7 +214,7 @@ impl Sessions {
     /// timers with a Poll Sequence; any other starts anew, and the old one says goodbye where it
     /// was.
     pub fn set(&mut self, peer: &PeerName, config: Config, now: Instant) {
-        if let Some((discriminator, entry)) = self.wanted(peer) {
+        if let Some((discriminator, entry)) = self.wanted_mut(peer) {
             if entry.config.is_same_session(&config) {
                 entry.session.configure(config.session, now);
                 if config.authentication.is_none() || entry.config.authentication.is_none() {
@@ -230,8 +244,7 @@ impl Sessions {
     /// The key of a peer's authentication, as it was found. Nothing is sent before.
     pub fn set_key(&mut self, peer: &PeerName, authentication: &Authentication, key: Key) {
         let sequence = self.random.u32(..);
-        let mut entries = self.entries.values_mut().filter(|entry| entry.leaving.is_none());
-        let Some(entry) = entries.find(|entry| entry.peer == *peer) else { return };
+        let Some((_, entry)) = self.wanted_mut(peer) else { return };
         if entry.config.authentication.as_ref() != Some(authentication) {
             return; // it was changed once more meanwhile, and that key comes, too
         }
@@ -244,21 +257,18 @@ impl Sessions {
     /// Whether packets of the session with this peer are signed.
     #[must_use]
     pub fn has_key(&self, peer: &PeerName) -> bool {
-        let wanted =
-            self.session_with(peer).and_then(|discriminator| self.entries.get(&discriminator));
-        wanted.is_some_and(|entry| entry.keyring.is_some())
+        self.wanted(peer).is_some_and(|(_, entry)| entry.keyring.is_some())
     }
 
     /// The session with this peer, by its discriminator.
     #[must_use]
     pub fn session_with(&self, peer: &PeerName) -> Option<NonZeroU32> {
-        let wanted = |(_, entry): &(_, &Entry)| entry.peer == *peer && entry.leaving.is_none();
-        self.entries.iter().find(wanted).map(|(discriminator, _)| *discriminator)
+        self.wanted(peer).map(|(discriminator, _)| discriminator)
     }
 
     /// Wants no session with `peer`, which is told so.
     pub fn remove(&mut self, peer: &PeerName, now: Instant) {
-        if let Some((discriminator, entry)) = self.wanted(peer) {
+        if let Some((discriminator, entry)) = self.wanted_mut(peer) {
             entry.leave(now);
             self.settle(discriminator, now);
         }
@@ -354,18 +364,13 @@ impl Sessions {
     /// What every session is like now, but for those that are on their way out.
     pub fn looks(&self, now: Instant) -> impl Iterator<Item = Look> + '_ {
         let entries = self.entries.values().filter(|entry| entry.leaving.is_none());
-        entries.map(move |entry| Look {
-            peer: entry.peer.clone(),
-            config: entry.config.clone(),
-            session: entry.session.look(now),
-            discards: entry.discards,
-        })
+        entries.map(move |entry| entry.look(now))
     }
 
     /// What has been seen of the session with a peer.
     #[must_use]
     pub fn evidence(&self, peer: &PeerName, now: Instant) -> Option<Evidence> {
-        self.looks(now).find(|look| look.peer == *peer).map(|look| Evidence::of(&look))
+        self.wanted(peer).map(|(_, entry)| Evidence::of(&entry.look(now)))
     }
 
     /// How many datagrams were dropped, by reason.
@@ -375,9 +380,14 @@ impl Sessions {
     }
 
     /// The session that `peer` is to have.
-    fn wanted(&mut self, peer: &PeerName) -> Option<(NonZeroU32, &mut Entry)> {
-        let mut entries = self.entries.iter_mut().filter(|(_, entry)| entry.leaving.is_none());
-        let (discriminator, entry) = entries.find(|(_, entry)| entry.peer == *peer)?;
+    fn wanted(&self, peer: &PeerName) -> Option<(NonZeroU32, &Entry)> {
+        let (discriminator, entry) = self.entries.iter().find(|(_, entry)| entry.is_for(peer))?;
+        Some((*discriminator, entry))
+    }
+
+    fn wanted_mut(&mut self, peer: &PeerName) -> Option<(NonZeroU32, &mut Entry)> {
+        let mut entries = self.entries.iter_mut();
+        let (discriminator, entry) = entries.find(|(_, entry)| entry.is_for(peer))?;
         Some((*discriminator, entry))
     }
 

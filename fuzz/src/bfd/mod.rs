@@ -68,7 +68,7 @@ impl Heard {
         let is_peer_down = look.remote.is_some_and(|remote| remote.state == State::AdminDown);
         assert!(self.is_over || is_peer_down == self.is_peer_down, "{self:?} {look:?}");
         let heard = look.remote.zip(look.detection_time);
-        let is_recent = heard.is_some_and(|(remote, time)| now < remote.at + time);
+        let is_recent = heard.is_some_and(|(_, time)| now < look.heard_at + time);
         assert_eq!(look.remote.is_some(), is_recent, "silence was not noticed");
         assert!(is_recent || !matches!(look.state, State::Init | State::Up), "{look:?}");
     }

@@ -61,7 +61,7 @@ pub enum Plane {
 }
 
 /// What the peer last said (RFC 5880 §6.8.1).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names are the RFC's")]
 pub struct Remote {
     pub discriminator: NonZeroU32,
@@ -72,8 +72,6 @@ pub struct Remote {
     pub desired_min_tx: Duration,
     pub required_min_rx: Duration,
     pub required_min_echo_rx: Duration,
-    /// When it said so
-    pub at: Instant,
 }
 
 /// What has come and gone.
@@ -123,6 +121,8 @@ pub struct Look {
     pub announced: Timing,
     /// While it is heard
     pub remote: Option<Remote>,
+    /// From when its silence counts
+    pub heard_at: Instant,
     /// What the peer last gave as its reason, if it was ever heard
     pub remote_diag: Diag,
     /// At which we send, before jitter
@@ -145,6 +145,8 @@ pub struct Session {
     remote_diag: Diag,
     /// `None` until the peer is heard, and again when it was silent for a detection time
     remote: Option<Remote>,
+    /// From when its silence counts, while it is heard
+    heard_at: Instant,
     /// What we send as Desired Min TX and Required Min RX
     announced: Timing,
     /// What we go by until the peer has confirmed `announced` (RFC 5880 §6.8.3)
@@ -197,6 +199,7 @@ impl Session {
             diag: Diag::NONE,
             remote_diag: Diag::NONE,
             remote: None,
+            heard_at: now,
             announced: slow,
             in_force: slow,
             polling: false,
@@ -236,8 +239,8 @@ impl Session {
             desired_min_tx: packet.desired_min_tx,
             required_min_rx: packet.required_min_rx,
             required_min_echo_rx: packet.required_min_echo_rx,
-            at,
         });
+        self.heard_at = at;
         self.remote_diag = packet.diag;
         if packet.required_min_rx.is_zero() {
             self.may_be_silent = false; // it could not be polled
@@ -406,8 +409,7 @@ impl Session {
         self.state = next;
         self.diag = diag;
         if std::mem::take(&mut self.may_be_silent) {
-            // Silence counts from here.
-            self.remote.iter_mut().for_each(|remote| remote.at = now);
+            self.heard_at = now;
         }
         // RFC 5880 §6.8.7: a change of state should be known sooner than the next interval.
         self.hurry = true;
@@ -526,7 +528,7 @@ impl Session {
     /// When the peer has been silent for too long: since it was last heard, or in demand mode, since
     /// we began to poll.
     fn detect_at(&self) -> Option<Instant> {
-        let since = if self.may_be_silent { self.polling_since? } else { self.remote?.at };
+        let since = if self.may_be_silent { self.polling_since? } else { self.heard_at };
         Some(since + self.detection_time()?)
     }
 
@@ -557,6 +559,7 @@ impl Session {
             demand: self.is_demanding(),
             announced: self.announced,
             remote: self.remote,
+            heard_at: self.heard_at,
             remote_diag: self.remote_diag,
             transmit_interval: self.tx_interval(),
             detection_time: self.detection_time(),

@@ -1,5 +1,5 @@
 //! A session as it is at a moment, to go on with elsewhere: in the process that takes over.
-use std::num::{NonZeroU8, NonZeroU32};
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,8 @@ pub struct Snapshot {
     state: State,
     diag: Diag,
     remote_diag: Diag,
-    remote: Option<RemoteSnapshot>,
+    remote: Option<Remote>,
+    heard_age: Duration,
     announced: Timing,
     in_force: Timing,
     polling: bool,
@@ -32,42 +33,18 @@ pub struct Snapshot {
     seed: u64,
 }
 
-/// [`Remote`], heard so long ago.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-struct RemoteSnapshot {
-    discriminator: NonZeroU32,
-    state: State,
-    control_plane_independent: bool,
-    demand: bool,
-    detect_mult: NonZeroU8,
-    desired_min_tx: Duration,
-    required_min_rx: Duration,
-    required_min_echo_rx: Duration,
-    age: Duration,
-}
-
 impl Session {
     /// What it is like now. What has happened is to be polled before.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let ago = |at: Instant| now.saturating_duration_since(at);
-        let remote = self.remote.map(|remote| RemoteSnapshot {
-            discriminator: remote.discriminator,
-            state: remote.state,
-            control_plane_independent: remote.control_plane_independent,
-            demand: remote.demand,
-            detect_mult: remote.detect_mult,
-            desired_min_tx: remote.desired_min_tx,
-            required_min_rx: remote.required_min_rx,
-            required_min_echo_rx: remote.required_min_echo_rx,
-            age: ago(remote.at),
-        });
         Snapshot {
             discriminator: self.discriminator,
             state: self.state,
             diag: self.diag,
             remote_diag: self.remote_diag,
-            remote,
+            remote: self.remote,
+            heard_age: ago(self.heard_at),
             announced: self.announced,
             in_force: self.in_force,
             polling: self.polling,
@@ -91,22 +68,12 @@ impl Session {
     pub fn restore(config: Config, snapshot: &Snapshot, taken: Instant) -> Self {
         // A clock that has not run for so long is one that began to run since: count from there.
         let back = |age: Duration| taken.checked_sub(age).unwrap_or(taken);
-        let remote = snapshot.remote.as_ref().map(|remote| Remote {
-            discriminator: remote.discriminator,
-            state: remote.state,
-            control_plane_independent: remote.control_plane_independent,
-            demand: remote.demand,
-            detect_mult: remote.detect_mult,
-            desired_min_tx: remote.desired_min_tx,
-            required_min_rx: remote.required_min_rx,
-            required_min_echo_rx: remote.required_min_echo_rx,
-            at: back(remote.age),
-        });
         let mut session = Self {
             state: snapshot.state,
             diag: snapshot.diag,
             remote_diag: snapshot.remote_diag,
-            remote,
+            remote: snapshot.remote,
+            heard_at: back(snapshot.heard_age),
             announced: snapshot.announced,
             in_force: snapshot.in_force,
             polling: snapshot.polling,

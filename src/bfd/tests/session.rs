@@ -655,7 +655,7 @@ fn a_look_has_what_came_and_went_and_how_regularly() {
     let look = session.look(now);
     assert_eq!((look.state, look.state_age), (State::Up, millis(300)));
     assert_eq!((look.transmit_interval, look.detection_time), (millis(300), Some(millis(900))));
-    assert_eq!(look.remote.expect("it is heard").at, begin + millis(290));
+    assert_eq!((look.remote.is_some(), look.heard_at), (true, begin + millis(290)));
     assert_eq!(look.counters.received, before.received + 4);
     assert_eq!(look.counters.sent, before.sent + sent);
     let pace = look.counters.receive_pace.intervals().expect("there are some");
