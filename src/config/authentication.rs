@@ -9,8 +9,7 @@ const PASSWORD: SecretKeys =
     SecretKeys { file: "password-file", credential: "password-credential" };
 
 impl Written for Algorithm {
-    const EXPECTED: &'static str =
-        "an algorithm: \"hmac-sha1\", \"aes-128-cmac\" or \"hmac-sha256\"";
+    const EXPECTED: &'static str = "\"hmac-sha1\", \"aes-128-cmac\" or \"hmac-sha256\"";
     const WORDS: &'static [&'static str] = &["hmac-sha1", "aes-128-cmac", "hmac-sha256"];
 
     fn understand(text: &str) -> Option<Self> {

@@ -21,7 +21,7 @@ const DEMAND_INTERVALS: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
 
 impl Written for Method {
-    const EXPECTED: &'static str = "a type of authentication: \"simple-password\", \
+    const EXPECTED: &'static str = "\"simple-password\", \
                                     \"keyed-md5\", \"meticulous-keyed-md5\", \
                                     \"keyed-sha1\" or \"meticulous-keyed-sha1\"";
     const WORDS: &'static [&'static str] = &[
