@@ -273,7 +273,7 @@ impl Driver {
         let discriminator = self.sessions.session_with(peer);
         match (key, discriminator) {
             (Ok(key), _) => {
-                self.sessions.set_key(peer, authentication, key);
+                self.sessions.set_key(peer, authentication, key, Instant::now());
                 discriminator.into_iter().for_each(|it| self.note(it, None));
             }
             (Err(error), _) if had_key => {

@@ -128,13 +128,16 @@ struct Entry {
 }
 
 impl Entry {
-    /// The next packet, signed; none goes out without the key.
+    /// When the next packet is due; none is without the key that must sign it.
+    fn transmit_at(&self, now: Instant) -> Option<Instant> {
+        let is_mute = self.config.authentication.is_some() && self.keyring.is_none();
+        self.session.transmit_at(now).filter(|_| !is_mute)
+    }
+
     fn poll_transmit(&mut self, now: Instant) -> Option<Payload> {
         let mut payload = Payload::new(self.session.poll_transmit(now)?.encode());
-        match &mut self.keyring {
-            Some(keyring) => keyring.sign(&mut payload),
-            None if self.config.authentication.is_some() => return None,
-            None => {}
+        if let Some(keyring) = &mut self.keyring {
+            keyring.sign(&mut payload);
         }
         Some(payload)
     }
@@ -242,9 +245,15 @@ impl Sessions {
     }
 
     /// The key of a peer's authentication, as it was found. Nothing is sent before.
-    pub fn set_key(&mut self, peer: &PeerName, authentication: &Authentication, key: Key) {
+    pub fn set_key(
+        &mut self,
+        peer: &PeerName,
+        authentication: &Authentication,
+        key: Key,
+        now: Instant,
+    ) {
         let sequence = self.random.u32(..);
-        let Some((_, entry)) = self.wanted_mut(peer) else { return };
+        let Some((discriminator, entry)) = self.wanted_mut(peer) else { return };
         if entry.config.authentication.as_ref() != Some(authentication) {
             return; // it was changed once more meanwhile, and that key comes, too
         }
@@ -252,6 +261,7 @@ impl Sessions {
             Some(keyring) => keyring.change(authentication, key, sequence),
             None => entry.keyring = Some(Keyring::new(authentication, key, sequence)),
         }
+        self.settle(discriminator, now);
     }
 
     /// Whether packets of the session with this peer are signed.
@@ -432,7 +442,7 @@ impl Sessions {
             self.events.push_back((entry.peer.clone(), entry.config.generation, event));
         }
         let expiry = entry.session.expires_at().into_iter().chain(entry.leaving).min();
-        self.transmissions.set(discriminator, entry.session.transmit_at(now));
+        self.transmissions.set(discriminator, entry.transmit_at(now));
         self.expiries.set(discriminator, expiry);
     }
 

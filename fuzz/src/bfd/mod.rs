@@ -188,10 +188,10 @@ impl Stage {
         let wanted = config.authentication.clone();
         self.sessions.set(&name(peer % PEERS), config.clone(), self.now);
         if let Some(authentication) = wanted {
-            self.sessions.set_key(&name(SIGNED), &authentication, self.key.clone());
+            self.sessions.set_key(&name(SIGNED), &authentication, self.key.clone(), self.now);
             let far = Config { remote: LOCAL.into(), source: None, ..config };
             self.far_end.set(&name(SIGNED), far, self.now);
-            self.far_end.set_key(&name(SIGNED), &authentication, self.key.clone());
+            self.far_end.set_key(&name(SIGNED), &authentication, self.key.clone(), self.now);
         }
     }
 

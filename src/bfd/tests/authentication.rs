@@ -137,7 +137,7 @@ impl Pair {
 
     fn set_key(&mut self, at: usize, authentication: &Authentication, key: &str) {
         self.ends[at].set(&"peer".into(), Self::wanted(at, Some(authentication.clone())), self.now);
-        self.ends[at].set_key(&"peer".into(), authentication, Key::of(key));
+        self.ends[at].set_key(&"peer".into(), authentication, Key::of(key), self.now);
     }
 
     fn run(&mut self, time: Duration) {
@@ -177,6 +177,7 @@ fn a_session_comes_up_when_both_ends_have_the_key() {
         pair.run(secs(5));
         let look = pair.ends[1].looks(pair.now).next().expect("a session");
         assert_eq!(look.session.remote, None, "nothing is said without the key");
+        assert_eq!(look.session.counters.sent, 0, "and nothing is said to have been");
         pair.set_key(0, &authentication, "sesame");
         pair.run(secs(5));
         pair.set_key(1, &authentication, "sesame");
