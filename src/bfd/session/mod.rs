@@ -3,8 +3,10 @@
 //! State machine of RFC 5880 §6.2 and §6.8.6, Poll Sequences and timer changes of §6.5 and §6.8.3,
 //! detection of §6.8.4, transmission of §6.8.7. Asynchronous mode, and demand mode of
 //! either end (§6.6); the Echo function is not offered.
+mod look;
 mod snapshot;
 
+pub use look::{Counters, Look};
 pub use snapshot::Snapshot;
 
 use std::collections::VecDeque;
@@ -13,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bfd::pace::Pace;
 use crate::bfd::packet::{Diag, Packet, State};
 
 /// Below this rate a session may not send until it is Up (RFC 5880 §6.8.3).
@@ -72,64 +73,6 @@ pub struct Remote {
     pub desired_min_tx: Duration,
     pub required_min_rx: Duration,
     pub required_min_echo_rx: Duration,
-}
-
-/// What has come and gone.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counters {
-    /// Packets that went out
-    pub sent: u64,
-    /// Packets that came and were not dropped
-    pub received: u64,
-    /// How often the session came up
-    pub ups: u64,
-    /// How often it was Up and no longer is, for whatever reason
-    pub downs: u64,
-    /// Packets that came, since the session last came up or ceased to be
-    pub receive_pace: Pace,
-    /// Periodic packets that went out, since then
-    pub transmit_pace: Pace,
-}
-
-impl Counters {
-    fn handle_change(&mut self, from: State, to: State) {
-        if from == State::Up {
-            self.downs += 1;
-        }
-        if to == State::Up {
-            self.ups += 1;
-        }
-        if from == State::Up || to == State::Up {
-            (self.receive_pace, self.transmit_pace) = (Pace::default(), Pace::default());
-        }
-    }
-}
-
-/// What a session is like.
-#[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the names are the RFC's")]
-pub struct Look {
-    pub state: State,
-    /// For how long
-    pub state_age: Duration,
-    pub diag: Diag,
-    pub discriminator: NonZeroU32,
-    pub detect_mult: NonZeroU8,
-    /// The peer is asked to be silent (D)
-    pub demand: bool,
-    /// What we tell the peer
-    pub announced: Timing,
-    /// While it is heard
-    pub remote: Option<Remote>,
-    /// From when its silence counts
-    pub heard_at: Instant,
-    /// What the peer last gave as its reason, if it was ever heard
-    pub remote_diag: Diag,
-    /// At which we send, before jitter
-    pub transmit_interval: Duration,
-    /// Silence for so long is failure; `None` while the peer is not heard
-    pub detection_time: Option<Duration>,
-    pub counters: Counters,
 }
 
 /// The protocol state of one session.
@@ -542,52 +485,5 @@ impl Session {
     fn jittered_interval(&mut self) -> Duration {
         let spread = if self.config.detect_mult.get() == 1 { 0.15 } else { 0.25 };
         self.tx_interval().mul_f64(0.75 + self.random.f64() * spread)
-    }
-}
-
-/// Looks.
-impl Session {
-    /// All that can be seen.
-    #[must_use]
-    pub fn look(&self, now: Instant) -> Look {
-        Look {
-            state: self.state,
-            state_age: now.saturating_duration_since(self.since),
-            diag: self.diag,
-            discriminator: self.discriminator,
-            detect_mult: self.config.detect_mult,
-            demand: self.is_demanding(),
-            announced: self.announced,
-            remote: self.remote,
-            heard_at: self.heard_at,
-            remote_diag: self.remote_diag,
-            transmit_interval: self.tx_interval(),
-            detection_time: self.detection_time(),
-            counters: self.counters,
-        }
-    }
-
-    /// Why the state last changed for the worse.
-    #[must_use]
-    pub fn diag(&self) -> Diag {
-        self.diag
-    }
-
-    /// Our discriminator.
-    #[must_use]
-    pub fn discriminator(&self) -> NonZeroU32 {
-        self.discriminator
-    }
-
-    /// Whether this peer, known by what it calls itself, has been heard within the detection time.
-    #[must_use]
-    pub fn remote_discriminator(&self) -> Option<NonZeroU32> {
-        self.remote.map(|remote| remote.discriminator)
-    }
-
-    /// The interval at which we send, before jitter, and the time after which silence is failure.
-    #[must_use]
-    pub fn timing(&self) -> (Duration, Option<Duration>) {
-        (self.tx_interval(), self.detection_time())
     }
 }
