@@ -83,6 +83,7 @@ fn config(number: u8) -> Config {
             required_min_rx: interval,
             passive: false,
             demand: None,
+            echo: None,
         },
         authentication: None,
     }

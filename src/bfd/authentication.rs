@@ -111,7 +111,7 @@ impl Payload {
     }
 
     /// Writes from an offset on; the packet is at least as long as that needs.
-    fn put(&mut self, at: usize, octets: &[u8]) {
+    pub(super) fn put(&mut self, at: usize, octets: &[u8]) {
         let end = at + octets.len();
         if let Some(part) = self.octets.get_mut(at..end) {
             part.copy_from_slice(octets);

@@ -2,6 +2,7 @@
 use std::fmt;
 
 use super::discard::{Discard, Discards};
+use super::echo;
 use super::packet::State;
 use super::sessions::{Hops, Look};
 
@@ -16,6 +17,8 @@ pub struct Evidence {
     pub received: u64,
     /// Datagrams of it that were dropped
     pub discards: Discards,
+    /// Where it is all there is (RFC 9747): whether Echo packets can be sent
+    pub echo: Option<bool>,
 }
 
 impl Evidence {
@@ -27,6 +30,7 @@ impl Evidence {
             remote: look.session.remote.map(|remote| remote.state),
             received: look.session.counters.received,
             discards: look.discards,
+            echo: look.session.echo.filter(|echo| echo.unaffiliated).map(|echo| echo.possible),
         }
     }
 }
@@ -44,6 +48,10 @@ pub enum Diagnosis {
     Unheard(Hops),
     /// Its operator has taken it down
     AdminDown,
+    /// Echo packets are sent, and none comes back
+    NoEcho,
+    /// Echo packets cannot be sent
+    NoEchoPath,
 }
 
 impl Diagnosis {
@@ -57,6 +65,11 @@ impl Diagnosis {
         };
         let (dropped, reason) =
             evidence.discards.iter().map(increase).max().unwrap_or((0, Discard::Length));
+        match evidence.echo {
+            Some(true) => return Self::NoEcho,
+            Some(false) => return Self::NoEchoPath,
+            None => {}
+        }
         match evidence.remote {
             Some(State::AdminDown) => Self::AdminDown,
             Some(State::Down | State::Init | State::Up) => Self::Unheard(hops),
@@ -89,6 +102,16 @@ impl fmt::Display for Diagnosis {
                 hops.port()
             ),
             Self::AdminDown => f.write_str("taken down by the peer's operator"),
+            Self::NoEcho => write!(
+                f,
+                "no Echo packet comes back: the router does not forward packets to where they \
+                 come from (a reverse path check does that), or UDP port {} is dropped",
+                echo::PORT
+            ),
+            Self::NoEchoPath => f.write_str(
+                "no Echo packets are sent: the router's hardware address is not known, or this \
+                 host does not permit it (see the log)",
+            ),
             Self::Dropped(reason, hops) => {
                 write!(f, "packets come from the router and are dropped: ")?;
                 describe(*reason, *hops, f)

@@ -24,11 +24,13 @@ pub enum Discard {
     /// Authentication where none is configured, none where it is, or not what it must be: another
     /// type or key, a sequence number that came before, a wrong digest
     Authentication,
+    /// An Echo packet that is neither one of ours that was missing nor to be sent back
+    Echo,
 }
 
 impl Discard {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ttl,
         Self::Version,
         Self::Length,
@@ -39,6 +41,7 @@ impl Discard {
         Self::UnknownSession,
         Self::WrongSource,
         Self::Authentication,
+        Self::Echo,
     ];
 
     /// A short fixed word for metrics.
@@ -55,6 +58,7 @@ impl Discard {
             Self::UnknownSession => "unknown-session",
             Self::WrongSource => "wrong-source",
             Self::Authentication => "authentication",
+            Self::Echo => "echo",
         }
     }
 }

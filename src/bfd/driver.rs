@@ -22,9 +22,11 @@ use super::alarm::Alarm;
 use super::authentication::Authentication;
 use super::diagnosis::Evidence;
 use super::discard::Discards;
+use super::echo;
+use super::receivers::Receivers;
 use super::session;
-use super::sessions::{Config, Generation, Hops, Look, Sessions};
-use super::socket::{Receiver, Sender};
+use super::sessions::{Config, Generation, Look, Sessions, Transmit};
+use super::socket::Sender;
 use crate::route::PeerName;
 use crate::secret::Key;
 use crate::sys;
@@ -36,10 +38,10 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// How long events wait that did not fit into the channel.
 const RETRY_EVENTS: Duration = Duration::from_millis(10);
-/// More datagrams than a socket's buffer has room for.
-const MOST_WAITING: usize = 16_384;
-/// One for each port and family.
-const RECEIVERS: usize = 4;
+/// So many turns of reading are more than a socket's buffer has room for.
+const MOST_TURNS: usize = 64;
+/// So many commands are carried out before packets are looked at again.
+const COMMANDS: usize = 64;
 /// The stack of the thread.
 const STACK: usize = 256 << 10;
 
@@ -50,6 +52,8 @@ pub enum Command {
     Set(PeerName, Config),
     /// The key of a session's authentication, or why there is none
     Key(PeerName, Authentication, Result<Key, String>),
+    /// Where the Echo packets of the session with the peer go
+    EchoPath(PeerName, echo::Path),
     /// No session with the peer
     Remove(PeerName),
     /// AdminDown to every peer: we are about to stop
@@ -75,6 +79,8 @@ pub enum Event {
     Look(PeerName, Evidence),
     /// The thread runs at normal priority, for this reason
     NoRealtime(String),
+    /// Echo packets cannot be sent or received, for this reason
+    NoEcho(String),
     /// What the thread needs may have to be read from a disk first, for this reason
     MemoryNotLocked(String),
 }
@@ -157,12 +163,14 @@ pub fn spawn(seed: u64, events: mpsc::Sender<Event>) -> io::Result<Handle> {
     thread::Builder::new().name("bfd".into()).stack_size(STACK).spawn(move || {
         let driver = Driver {
             sessions: Sessions::new(seed),
-            receivers: BTreeMap::new(),
+            receivers: Receivers::default(),
+            no_echo: None,
             senders: BTreeMap::new(),
             trouble: BTreeMap::new(),
             retry_at: None,
             random: fastrand::Rng::with_seed(seed),
             commands,
+            has_more: false,
             wake,
             unanswered,
             alarm,
@@ -176,8 +184,9 @@ pub fn spawn(seed: u64, events: mpsc::Sender<Event>) -> io::Result<Handle> {
 
 struct Driver {
     sessions: Sessions,
-    /// By port and whether IPv4
-    receivers: BTreeMap<(Hops, bool), Receiver>,
+    receivers: Receivers,
+    /// Why no Echo packets can be sent or received, as it was told
+    no_echo: Option<String>,
     /// By our discriminator
     senders: BTreeMap<NonZeroU32, Sender>,
     /// By our discriminator
@@ -185,6 +194,8 @@ struct Driver {
     retry_at: Option<Instant>,
     random: fastrand::Rng,
     commands: std_mpsc::Receiver<Command>,
+    /// Some of them may still wait
+    has_more: bool,
     wake: Arc<EventFd>,
     unanswered: Arc<AtomicBool>,
     alarm: Alarm,
@@ -200,7 +211,11 @@ impl Driver {
         while self.handle_commands() {
             // What had come by then has been read when timeouts are judged, however late that is.
             let now = Instant::now();
-            self.receive(now);
+            let mut turns = 1;
+            while !self.receivers.receive(&mut self.sessions, now) && turns < MOST_TURNS {
+                turns += 1;
+                self.transmit();
+            }
             let before = self.sessions.count();
             self.sessions.handle_timeout(now);
             if self.sessions.count() != before {
@@ -231,36 +246,65 @@ impl Driver {
         }
     }
 
-    /// Takes all commands that wait; `false` when the owner is gone.
+    /// Takes commands that wait; `false` when the owner is gone.
     fn handle_commands(&mut self) -> bool {
-        loop {
+        self.has_more = true;
+        let mut sessions_changed = false;
+        for _ in 0..COMMANDS {
             match self.commands.try_recv() {
-                Ok(Command::Set(peer, config)) => {
-                    self.sessions.set(&peer, config, Instant::now());
-                    self.close_unused();
-                    self.open_receivers();
+                Ok(command) => sessions_changed |= self.handle_command(command),
+                Err(std_mpsc::TryRecvError::Empty) => {
+                    self.has_more = false;
+                    break;
                 }
-                Ok(Command::Key(peer, authentication, key)) => {
-                    self.take_key(&peer, &authentication, key);
-                }
-                Ok(Command::Remove(peer)) => {
-                    self.sessions.remove(&peer, Instant::now());
-                }
-                Ok(Command::Look(peer)) => {
-                    let look = self.sessions.evidence(&peer, Instant::now());
-                    self.unsent.extend(look.map(|look| Event::Look(peer, look)));
-                }
-                Ok(Command::AdminDown) => self.sessions.admin_down(Instant::now()),
-                Ok(Command::Ping) => self.unanswered.store(false, Ordering::Relaxed),
-                Ok(Command::Report(reply)) => {
-                    // The asker may have given up waiting.
-                    let sessions = self.sessions.looks(Instant::now()).collect();
-                    let _ = reply.send(Report { discards: *self.sessions.discards(), sessions });
-                }
-                Err(std_mpsc::TryRecvError::Empty) => return true,
                 Err(std_mpsc::TryRecvError::Disconnected) => return false,
             }
         }
+        if sessions_changed {
+            self.close_unused();
+            self.open_receivers();
+        }
+        true
+    }
+
+    /// Carries out a command; whether other sockets may be needed now.
+    fn handle_command(&mut self, command: Command) -> bool {
+        let now = Instant::now();
+        match command {
+            Command::Set(peer, config) => {
+                self.sessions.set(&peer, config, now);
+                return true;
+            }
+            Command::Key(peer, authentication, key) => self.take_key(&peer, &authentication, key),
+            Command::EchoPath(peer, path) => {
+                let path = self.open_echo(path.local.is_ipv4()).then_some(path);
+                self.sessions.set_echo_path(&peer, path, now);
+            }
+            Command::Remove(peer) => self.sessions.remove(&peer, now),
+            Command::Look(peer) => {
+                let look = self.sessions.evidence(&peer, now);
+                self.unsent.extend(look.map(|look| Event::Look(peer, look)));
+            }
+            Command::AdminDown => self.sessions.admin_down(now),
+            Command::Ping => self.unanswered.store(false, Ordering::Relaxed),
+            Command::Report(reply) => {
+                // The asker may have given up waiting.
+                let sessions = self.sessions.looks(now).collect();
+                let _ = reply.send(Report { discards: *self.sessions.discards(), sessions });
+            }
+        }
+        false
+    }
+
+    /// Opens what Echo packets need; whether they can be sent and received.
+    fn open_echo(&mut self, is_ipv4: bool) -> bool {
+        let no_echo = self.receivers.open_echo(is_ipv4).err();
+        let is_possible = no_echo.is_none();
+        if let Some(error) = no_echo.filter(|error| self.no_echo.as_ref() != Some(error)) {
+            self.unsent.push(Event::NoEcho(error.clone()));
+            self.no_echo = Some(error);
+        }
+        is_possible
     }
 
     fn take_key(
@@ -274,7 +318,8 @@ impl Driver {
         match (key, discriminator) {
             (Ok(key), _) => {
                 self.sessions.set_key(peer, authentication, key, Instant::now());
-                discriminator.into_iter().for_each(|it| self.note(it, None));
+                let heard = discriminator.filter(|it| !self.trouble_with_receiving(*it));
+                heard.into_iter().for_each(|it| self.note(it, None));
             }
             (Err(error), _) if had_key => {
                 self.unsent.push(Event::KeyUnreadable(peer.clone(), error));
@@ -288,82 +333,55 @@ impl Driver {
         let sessions = &self.sessions;
         self.senders.retain(|discriminator, _| sessions.config(*discriminator).is_some());
         self.trouble.retain(|discriminator, _| sessions.owner(*discriminator).is_some());
-        self.receivers.retain(|key, _| sessions.configs().any(|(_, config)| place(config) == *key));
+        self.receivers.close_unused(sessions);
     }
 
     fn open_receivers(&mut self) {
         let configs = self.sessions.configs();
-        let deaf = configs.filter(|(_, config)| !self.receivers.contains_key(&place(config)));
+        let deaf = configs.filter(|(_, config)| !self.receivers.hear(config));
         let deaf: Vec<_> = deaf.map(|(one, config)| (one, config.clone())).collect();
         for (discriminator, config) in deaf {
-            let key = place(&config);
-            if self.receivers.contains_key(&key) {
-                continue; // the one before had the same
+            let trouble = self.receivers.open(&config).err().map(|error| {
+                let port = config.hops.port();
+                let in_use = error.kind() == io::ErrorKind::AddrInUse;
+                let hint = if in_use { " (another BFD daemon runs on this host)" } else { "" };
+                format!("cannot receive on UDP port {port}: {}{hint}", sys::describe(&error))
+            });
+            if trouble.is_some() {
+                self.retry_at = Some(Instant::now() + RETRY);
             }
-            match Receiver::bind(config.hops, config.remote.ip) {
-                Ok(receiver) => {
-                    self.receivers.insert(key, receiver);
-                    self.note(discriminator, None);
-                }
-                Err(error) => {
-                    let port = config.hops.port();
-                    let in_use = error.kind() == io::ErrorKind::AddrInUse;
-                    let hint = if in_use { " (another BFD daemon runs on this host)" } else { "" };
-                    let text = format!(
-                        "cannot receive on UDP port {port}: {}{hint}",
-                        sys::describe(&error)
-                    );
-                    self.note(discriminator, Some(text));
-                    self.retry_at = Some(Instant::now() + RETRY);
-                }
-            }
-        }
-    }
-
-    /// Reads everything that had come by `now`, and maybe more.
-    fn receive(&mut self, now: Instant) {
-        for receiver in self.receivers.values_mut() {
-            for _ in 0..MOST_WAITING {
-                match receiver.receive() {
-                    Ok(Some(datagram)) => self.sessions.handle_datagram(datagram),
-                    Ok(None) => break,
-                    // Of a single datagram.
-                    Err(_) => {}
-                }
-                // A flood does not keep us here: what it brings is of later.
-                if receiver.is_beyond(now) {
-                    break;
-                }
-            }
+            self.note(discriminator, trouble);
         }
     }
 
     fn transmit(&mut self) {
         // What falls due meanwhile is of the next turn: there is always one.
         let now = Instant::now();
-        while let Some((discriminator, packet)) = self.sessions.poll_transmit(now) {
-            if self.trouble_with_receiving(discriminator) {
+        while let Some(packet) = self.sessions.poll_transmit(now) {
+            if self.trouble_with_receiving(packet.session) {
                 continue; // a session that cannot hear must not say that it is there
             }
-            match self.send(discriminator, packet.octets()) {
-                Ok(()) => self.note(discriminator, None),
-                Err(error) => self
-                    .note(discriminator, Some(format!("cannot send: {}", sys::describe(&error)))),
-            }
+            let trouble = self.send(&packet).err();
+            let trouble = trouble.map(|error| format!("cannot send: {}", sys::describe(&error)));
+            self.note(packet.session, trouble);
         }
     }
 
     fn trouble_with_receiving(&self, discriminator: NonZeroU32) -> bool {
         let config = self.sessions.config(discriminator);
-        config.is_some_and(|(_, config)| !self.receivers.contains_key(&place(config)))
+        config.is_some_and(|(_, config)| !self.receivers.hear(config))
     }
 
-    fn send(&mut self, discriminator: NonZeroU32, packet: &[u8]) -> io::Result<()> {
-        let Some((_, config)) = self.sessions.config(discriminator) else { return Ok(()) };
-        match self.senders.entry(discriminator) {
-            Entry::Occupied(entry) => entry.into_mut().send(packet),
+    fn send(&mut self, Transmit { session, echo, payload }: &Transmit) -> io::Result<()> {
+        let Some((_, config)) = self.sessions.config(*session) else { return Ok(()) };
+        if let Some(path) = echo {
+            let link = self.receivers.link(path.local.is_ipv4());
+            return link.map_or(Ok(()), |link| link.send(path, payload.octets()));
+        }
+        match self.senders.entry(*session) {
+            Entry::Occupied(entry) => entry.into_mut().send(payload.octets()),
             Entry::Vacant(entry) => {
-                entry.insert(Sender::open(config, &mut self.random)?).send(packet)
+                entry.insert(Sender::open(config, &mut self.random)?).send(payload.octets())
             }
         }
     }
@@ -397,13 +415,14 @@ impl Driver {
     /// Sleeps until a datagram, a command or the next deadline.
     fn wait(&mut self) {
         let unsent = (!self.unsent.is_empty()).then(|| Instant::now() + RETRY_EVENTS);
-        let deadlines = [self.sessions.poll_timeout(), self.retry_at, unsent];
+        let more = self.has_more.then(Instant::now);
+        let deadlines = [self.sessions.poll_timeout(), self.retry_at, unsent, more];
         let set = self.alarm.set(deadlines.into_iter().flatten().min());
         // It can always be set; if not, that must not be for ever.
         let limit = set.err().map(|_| TimeSpec::from(Duration::from_millis(1)));
-        let receivers = self.receivers.values().map(AsFd::as_fd);
+        let receivers = self.receivers.fds();
         let mut fds = [self.wake.as_fd(), self.alarm.as_fd()].into_iter().chain(receivers);
-        let mut fds: [PollFd<'_>; 2 + RECEIVERS] = std::array::from_fn(|_| {
+        let mut fds: [PollFd<'_>; 2 + Receivers::MOST] = std::array::from_fn(|_| {
             PollFd::new(fds.next().unwrap_or(self.alarm.as_fd()), PollFlags::POLLIN)
         });
         // Interrupted or not, the loop looks at everything.
@@ -413,8 +432,4 @@ impl Driver {
             let _ = self.wake.read();
         }
     }
-}
-
-fn place(config: &Config) -> (Hops, bool) {
-    (config.hops, config.remote.ip.is_ipv4())
 }

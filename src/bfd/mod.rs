@@ -8,9 +8,10 @@
 //! * [`session`]: the state machine and timers of one session.
 //! * [`sessions`]: all of them; which one a datagram belongs to, or why it is dropped; which one is
 //!   next, by their `schedule`.
+//! * [`echo`]: packets to ourselves that the router sends back.
 //! * [`diagnosis`]: what is wrong with one that does not come up, in words.
-//! * [`driver`]: the thread, with `socket` for what UDP needs, `arrival` for when a datagram came and
-//!   `alarm` for its deadlines.
+//! * [`driver`]: the thread, with `receivers` for what it reads from: `socket` for what UDP needs, `echo/socket`
+//!   for Echo packets; with `arrival` for when a datagram came and `alarm` for its deadlines.
 //!
 //! # Threads
 //!
@@ -32,20 +33,27 @@
 //! * RFC 5881 single hop over IPv4 and IPv6: TTL 255 sent and demanded, source ports of §4
 //! * RFC 5883 multihop, on its own port, with a minimum TTL
 //! * RFC 5882 meaning to BGP, also in a router's graceful restart
+//! * RFC 5880 §6.4 the Echo function of either end, where the router is on the same link; a host that
+//!   forwards leaves the router's packets to its kernel
+//! * RFC 9747 unaffiliated Echo: the router has no BFD
 //! * RFC 7419 common intervals: any from 3 ms to a minute can be had
 //!
-//! # Not implemented
+//! # Not as it is written
 //!
-//! * The Echo function of either end: we say that we loop none (Required Min Echo RX Interval zero)
-//! * RFC 9747 unaffiliated echo
+//! * RFC 5881 §4 wants a source of Echo packets that is not of the link's subnet, so that the router
+//!   sends no redirects. Ours is the address that they come back to, which passes a reverse path check,
+//!   and the redirect, to which nobody listens, is of no harm.
 mod alarm;
 mod arrival;
 pub mod authentication;
 pub mod diagnosis;
 pub mod discard;
 pub mod driver;
+pub mod echo;
 pub mod pace;
 pub mod packet;
+mod reader;
+mod receivers;
 mod schedule;
 pub mod session;
 pub mod sessions;

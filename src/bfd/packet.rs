@@ -55,6 +55,7 @@ pub struct Diag(pub u8);
 impl Diag {
     pub const NONE: Self = Self(0);
     pub const DETECTION_TIME_EXPIRED: Self = Self(1);
+    pub const ECHO_FAILED: Self = Self(2);
     pub const NEIGHBOR_SIGNALED_DOWN: Self = Self(3);
     pub const ADMINISTRATIVELY_DOWN: Self = Self(7);
 }

@@ -1,56 +1,46 @@
 //! UDP sockets for BFD: ports, TTL in both directions, source addresses.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "driver: sockets, and the clocks to read their stamps by"
-)]
-
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{SockaddrStorage, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::arrival::arrival;
-use super::sessions::{Config, Datagram, Hops};
-use crate::route::ScopedAddress;
+use super::echo::FORWARDED;
+use super::reader::{Read, Reader};
+use super::sessions::Config;
 
 /// Class selector 6, network control (RFC 2474), shifted into the TOS octet.
 const CONTROL: u32 = 0xc0;
 /// Source ports (RFC 5881 §4).
 const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
-/// No Control packet is longer.
-const BUFFER: usize = 256;
-
-/// What waits while nobody reads, in octets of the kernel's account: seconds of all that hundreds of
-/// peers send, so that neither a thread that is held up nor somebody's flood costs packets.
-const WAITING: usize = 4 << 20;
+/// A datagram that came to a port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received<'a> {
+    /// Who sent it
+    pub(super) source: SocketAddr,
+    /// TTL or Hop Limit as it arrived
+    pub(super) ttl: Option<u8>,
+    /// What it holds
+    pub(super) payload: &'a [u8],
+    /// When it came
+    pub(super) at: Instant,
+}
 
 /// Receives what comes to one port in one family.
 #[derive(Debug)]
 pub(super) struct Receiver {
     socket: Socket,
-    hops: Hops,
-    buffer: [u8; BUFFER],
-    control: Vec<u8>,
-    /// Nothing that is read from now on came before that
-    empty_at: Instant,
-    /// When the last datagram came, if that is known
-    read_until: Option<Instant>,
+    reader: Reader,
+    /// Who sent the last one
+    source: SocketAddr,
 }
 
 impl Receiver {
-    /// Binds the port of `hops` for the family of `remote`.
-    pub(super) fn bind(hops: Hops, remote: IpAddr) -> io::Result<Self> {
+    /// Binds a port, for the family of `remote`.
+    pub(super) fn bind(port: u16, remote: IpAddr) -> io::Result<Self> {
         let socket = new_socket(remote)?;
-        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-        // Beyond the limit of the host with CAP_NET_ADMIN alone.
-        if setsockopt(&socket, sockopt::RcvBufForce, &WAITING).is_err() {
-            setsockopt(&socket, sockopt::RcvBuf, &WAITING)?;
-        }
         let any: IpAddr = match remote {
             IpAddr::V4(_) => {
                 setsockopt(&socket, sockopt::Ipv4RecvTtl, &true)?;
@@ -58,59 +48,39 @@ impl Receiver {
             }
             IpAddr::V6(_) => {
                 socket.set_only_v6(true)?;
+                // All that is sent from here is sent back.
+                socket.set_unicast_hops_v6(FORWARDED.into())?;
                 setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
                 Ipv6Addr::UNSPECIFIED.into()
             }
         };
-        let empty_at = Instant::now();
-        socket.bind(&SocketAddr::new(any, hops.port()).into())?;
-        let control = nix::cmsg_space!(libc::c_int, libc::timespec);
-        Ok(Self { socket, hops, buffer: [0; BUFFER], control, empty_at, read_until: None })
+        let any = SocketAddr::new(any, port);
+        let reader = Reader::new(&socket)?;
+        socket.bind(&any.into())?;
+        Ok(Self { socket, reader, source: any })
     }
 
     /// The next datagram that waits, if one does. Errors are those of single datagrams and leave
     /// the socket usable.
-    pub(super) fn receive(&mut self) -> io::Result<Option<Datagram<'_>>> {
-        let looked_at = Instant::now();
-        let (length, ttl, stamp, source) = {
-            let mut parts = [IoSliceMut::new(&mut self.buffer)];
-            let fd = self.socket.as_raw_fd();
-            let control = Some(self.control.as_mut_slice());
-            let flags = MsgFlags::MSG_DONTWAIT;
-            let message = match recvmsg::<SockaddrStorage>(fd, &mut parts, control, flags) {
-                Ok(message) => message,
-                Err(nix::errno::Errno::EAGAIN) => {
-                    self.empty_at = looked_at;
-                    return Ok(None);
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let (mut ttl, mut stamp) = (None, None);
-            for part in message.cmsgs()? {
-                if let ControlMessageOwned::Ipv4Ttl(value)
-                | ControlMessageOwned::Ipv6HopLimit(value) = part
-                {
-                    ttl = u8::try_from(value).ok();
-                } else if let ControlMessageOwned::ScmTimestampns(time) = part {
-                    stamp = Some(time);
-                }
-            }
-            (message.bytes, ttl, stamp, message.address.and_then(address))
+    pub(super) fn receive(&mut self) -> io::Result<Option<Received<'_>>> {
+        let Some(Read { source, ttl, at }) = self.reader.read(&self.socket)? else {
+            return Ok(None);
         };
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Instant::now();
-        let age = stamp.and_then(|stamp| wall.checked_sub(Duration::from(stamp)));
-        self.read_until = arrival(now, self.empty_at, age);
-        let at = self.read_until.unwrap_or(now);
-        let source = source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
-        let payload = self.buffer.get(..length).unwrap_or_default();
-        Ok(Some(Datagram { hops: self.hops, source, ttl, payload, at }))
+        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        self.source = source.and_then(address).unwrap_or(nobody);
+        let payload = self.reader.octets();
+        Ok(Some(Received { source: self.source, ttl, payload, at }))
+    }
+
+    /// Sends the last datagram back to where it came from, as if it had been forwarded.
+    pub(super) fn send_back(&self) -> io::Result<()> {
+        self.socket.send_to(self.reader.octets(), &self.source.into()).map(drop)
     }
 
     /// Whether everything has been read that came until a moment, for what was read last came
     /// after it.
     pub(super) fn is_beyond(&self, moment: Instant) -> bool {
-        self.read_until.is_some_and(|at| at > moment)
+        self.reader.is_beyond(moment)
     }
 }
 
@@ -227,8 +197,8 @@ fn new_socket(remote: IpAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn address(address: SockaddrStorage) -> Option<ScopedAddress> {
+fn address(address: SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|a| SocketAddr::V4((*a).into()));
     let v6 = || address.as_sockaddr_in6().map(|a| SocketAddr::V6((*a).into()));
-    v4.or_else(v6).map(ScopedAddress::from)
+    v4.or_else(v6)
 }

@@ -4,15 +4,29 @@ use std::num::NonZeroU8;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::problem::Problem;
+use toml::de::DeValue;
+
+use super::problem::{Place, Problem};
 use super::secret::{KEY, required_secret};
-use super::table::{LATER, Located, Table};
-use super::value::{Text, Written};
+use super::table::{Located, Table};
+use super::value::{Text, Value, Written};
 use super::{Named, in_order};
 use crate::bfd::authentication::{Authentication, Method};
+use crate::bfd::echo;
 use crate::bfd::session;
 
 const INTERVAL: Duration = Duration::from_millis(300);
+const ECHO_INTERVAL: Duration = Duration::from_millis(50);
+/// What is of no use with a router that has no BFD.
+const OF_CONTROL_PACKETS: [&str; 7] = [
+    "auth",
+    "demand-interval",
+    "minimum-ttl",
+    "passive",
+    "receive-interval",
+    "strict",
+    "transmit-interval",
+];
 const DETECT_MULTIPLIER: NonZeroU8 = NonZeroU8::new(3).expect("not zero");
 /// Below this, a host's scheduler is the larger part of the interval.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(3);
@@ -53,19 +67,10 @@ pub(super) fn profiles(named: Named<'_>) -> BTreeMap<String, Profile> {
 }
 
 fn profile(mut table: Table<'_>) -> Profile {
-    let mut interval = |key| match table.optional::<Text<Duration>>(key) {
-        None => INTERVAL,
-        Some(interval) => {
-            let (Text(value), place) = (interval.value, interval.place);
-            if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&value) {
-                let message = format!("`{key}` must be from 3ms to 60s");
-                table.problem(Problem::new(&place, message));
-            }
-            value
-        }
-    };
-    let required_min_rx = interval("receive-interval");
-    let desired_min_tx = interval("transmit-interval");
+    let written = OF_CONTROL_PACKETS.iter().filter_map(|key| Some((*key, table.has(key)?)));
+    let written: Vec<_> = written.collect();
+    let required_min_rx = interval(&mut table, "receive-interval", INTERVAL);
+    let desired_min_tx = interval(&mut table, "transmit-interval", INTERVAL);
     let detect_mult =
         table.number("detect-multiplier", 1..=255).and_then(|m| NonZeroU8::new(m.value));
     let minimum_ttl = table.number("minimum-ttl", 1..=255).map_or(254, |ttl| ttl.value);
@@ -73,12 +78,62 @@ fn profile(mut table: Table<'_>) -> Profile {
     let demand = demand(&mut table);
     let authentication = authentication(&mut table);
     let strict = table.or("strict", false);
-    table.only_false(&["echo"]);
-    table.later(&["echo-interval"], LATER);
+    let echo = echo(&mut table, &written);
     table.finish();
     let detect_mult = detect_mult.unwrap_or(DETECT_MULTIPLIER);
-    let session = session::Config { detect_mult, desired_min_tx, required_min_rx, passive, demand };
+    let session =
+        session::Config { detect_mult, desired_min_tx, required_min_rx, passive, demand, echo };
     Profile { session, minimum_ttl, authentication, strict }
+}
+
+/// Whether a session uses the Echo function.
+enum Mode {
+    Off,
+    On,
+    Unaffiliated,
+}
+
+impl Value for Mode {
+    const EXPECTED: &'static str = "true, false or \"unaffiliated\"";
+    const WORDS: &'static [&'static str] = &["unaffiliated"];
+
+    fn read(written: &DeValue<'_>) -> Option<Self> {
+        match (written.as_bool(), written.as_str()) {
+            (Some(false), _) => Some(Self::Off),
+            (Some(true), _) => Some(Self::On),
+            (None, Some("unaffiliated")) => Some(Self::Unaffiliated),
+            (None, _) => None,
+        }
+    }
+}
+
+/// `echo` and `echo-interval` (RFC 5880 §6.4); `of_control_packets` are the keys that are written and
+/// need a router that has BFD.
+fn echo(table: &mut Table<'_>, of_control_packets: &[(&str, Place)]) -> Option<echo::Config> {
+    let mode = table.or("echo", Mode::Off);
+    let interval = interval(table, "echo-interval", ECHO_INTERVAL);
+    let unaffiliated = match mode {
+        Mode::Off => return None,
+        Mode::On => false,
+        Mode::Unaffiliated => true,
+    };
+    for (key, place) in of_control_packets.iter().filter(|_| unaffiliated) {
+        let message = format!("`{key}` has no use with echo = \"unaffiliated\"");
+        let help = "leave it out: the router has no BFD that could be told (RFC 9747)";
+        table.problem(Problem::new(place, message).help(help));
+    }
+    Some(echo::Config { interval, unaffiliated })
+}
+
+/// A duration that lies in what BFD can do.
+fn interval(table: &mut Table<'_>, key: &'static str, default: Duration) -> Duration {
+    let written = table.optional::<Text<Duration>>(key);
+    let Some(Located { value: Text(value), place }) = written else { return default };
+    if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&value) {
+        let message = format!("`{key}` must be from 3ms to 60s");
+        table.problem(Problem::new(&place, message));
+    }
+    value
 }
 
 /// `demand-interval` (RFC 5880 §6.6).

@@ -78,9 +78,8 @@ fn peer(
     let restart = bgp.map(|bgp| bgp.restart).filter(|_| graceful);
     let accept = accept(&mut table);
     let vrf = vrf(&mut table);
-    let profile = table.optional::<String>("bfd").and_then(|name| {
-        resolve(&table, "bfd", &name, profiles.iter().map(|(name, p)| (name.as_str(), p)))
-    });
+    let no_echo = no_echo(multihop, remote.as_ref());
+    let profile = profile(&mut table, profiles, no_echo);
     table.finish();
 
     let ((remote, source_address), (local_asn, remote_asn)) = (remote?, asns?);
@@ -89,13 +88,7 @@ fn peer(
         RemoteAsn::External => true,
         RemoteAsn::Internal => false,
     };
-    let bfd = profile.cloned().map(|Profile { session, minimum_ttl, authentication, .. }| {
-        let (hops, minimum_ttl) = match multihop {
-            None => (Hops::Single, 255), // RFC 5881 §5
-            Some(_) => (Hops::Multi, minimum_ttl),
-        };
-        Bfd { hops, minimum_ttl, session, authentication }
-    });
+    let bfd = profile.cloned().map(|profile| bfd(profile, multihop.is_some()));
     let ttl = match minimum_ttl {
         None => multihop.unwrap_or(if external { 1 } else { 255 }),
         Some(_) => 255, // RFC 5082 §3
@@ -116,6 +109,45 @@ fn peer(
     };
     let bgp = peer::Config { transport, session, connect_retry_time, passive };
     Some(Peer { bgp, bfd, next_hops, accept, description })
+}
+
+/// `bfd`, where Echo packets may not be possible for a reason.
+fn profile<'a>(
+    table: &mut Table<'_>,
+    profiles: &'a BTreeMap<String, Profile>,
+    no_echo: Option<&str>,
+) -> Option<&'a Profile> {
+    let name = table.optional::<String>("bfd")?;
+    let known = profiles.iter().map(|(name, profile)| (name.as_str(), profile));
+    let profile = resolve(table, "bfd", &name, known)?;
+    if let Some(reason) = no_echo.filter(|_| profile.session.echo.is_some()) {
+        let message = format!("`echo` of [bfd.{}] does not work here: {reason}", name.value);
+        let problem = Problem::new(&name.place, message);
+        table.problem(problem.help("leave it out, or use another [bfd.NAME]"));
+    }
+    Some(profile)
+}
+
+fn bfd(profile: Profile, multihop: bool) -> Bfd {
+    let Profile { session, minimum_ttl, authentication, .. } = profile;
+    let (hops, minimum_ttl) = match multihop {
+        false => (Hops::Single, 255), // RFC 5881 §5
+        true => (Hops::Multi, minimum_ttl),
+    };
+    Bfd { hops, minimum_ttl, session, authentication }
+}
+
+/// Why Echo packets cannot be used, if they cannot.
+fn no_echo(
+    multihop: Option<u8>,
+    remote: Option<&(Remote, Option<IpAddr>)>,
+) -> Option<&'static str> {
+    let on_link = remote.is_some_and(|(remote, _)| remote.interface().is_some());
+    match multihop {
+        Some(_) => Some("packets come back only from a router that is one hop away (`multihop`)"),
+        None if on_link => Some("routers do not forward link-local addresses"),
+        None => None,
+    }
 }
 
 /// `dual-stack`: both families, or that of the session's addresses alone.

@@ -122,7 +122,16 @@ impl Scrape {
                 .map(|look| (vec![("peer", look.peer.as_ref())], value(&look.session.counters)));
             counters(encoder, name, help, values)?;
         }
-        Ok(())
+        let echoes = || {
+            let sessions = self.bfd.sessions.iter();
+            sessions.filter_map(|look| {
+                Some((vec![("peer", look.peer.as_ref())], look.session.echo.as_ref()?))
+            })
+        };
+        let sent = echoes().map(|(labels, echo)| (labels, echo.sent));
+        counters(encoder, "bfd_echo_packets_sent", "Echo packets that went out", sent)?;
+        let returned = echoes().map(|(labels, echo)| (labels, echo.returned));
+        counters(encoder, "bfd_echo_packets_returned", "Echo packets that came back", returned)
     }
 
     fn services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

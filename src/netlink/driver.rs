@@ -165,7 +165,7 @@ async fn read_everything(handle: &Handle, neighbours: bool) -> Result<(Vec<Event
     let mut certain = true;
     if neighbours {
         let mut question = NeighbourMessage::default();
-        question.header.family = AddressFamily::Inet6;
+        question.header.family = AddressFamily::Unspec;
         let question = RouteNetlinkMessage::GetNeighbour(question);
         all.push(Event::Neighbours(read_all(handle, question, neighbour_of, &mut certain).await?));
     }

@@ -12,7 +12,9 @@ use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
     AddressScope, CacheInfo,
 };
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkMessage,
+};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -23,7 +25,9 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{RouteMessageBuilder, RouteNextHopBuilder};
 
-use super::{Address, Event, Link, Neighbour, NextHop, PROTOCOL, Route, RouteEvent, RouteKey};
+use super::{
+    Address, Event, Forwards, Link, Neighbour, NextHop, PROTOCOL, Route, RouteEvent, RouteKey,
+};
 
 /// Ours, with all its next hops.
 pub(super) fn route_message(route: &Route) -> RouteMessage {
@@ -144,15 +148,42 @@ fn link(message: &LinkMessage) -> Option<Link> {
     })?;
     let up = message.header.flags.contains(LinkFlags::Up);
     let carrier = message.header.flags.contains(LinkFlags::LowerUp);
-    Some(Link { index: message.header.index, name, up, carrier })
+    Some(Link { index: message.header.index, name, up, carrier, forwards: forwards(message) })
+}
+
+fn forwards(message: &LinkMessage) -> Forwards {
+    let mut forwards = Forwards::default();
+    for attribute in &message.attributes {
+        let LinkAttribute::AfSpecUnspec(families) = attribute else { continue };
+        for family in families {
+            match family {
+                AfSpecUnspec::Inet(all) => {
+                    let is_set = |it: &_| matches!(it, AfSpecInet::DevConf(c) if c.forwarding != 0);
+                    forwards.ipv4 |= all.iter().any(is_set);
+                }
+                AfSpecUnspec::Inet6(all) => {
+                    let is_set =
+                        |it: &_| matches!(it, AfSpecInet6::DevConf(c) if c.forwarding != 0);
+                    forwards.ipv6 |= all.iter().any(is_set);
+                }
+                _ => {}
+            }
+        }
+    }
+    forwards
 }
 
 /// `None` for one that is not link-local.
 fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     let address = message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(*ip),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::from(*ip)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(IpAddr::from(*ip)),
         _ => None,
     })?;
+    let hardware = message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(octets) => octets.as_slice().try_into().ok(),
+        _ => None,
+    });
     let header = &message.header;
     let there = matches!(
         header.state,
@@ -163,8 +194,7 @@ fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
             | NeighbourState::Permanent
     );
     let router = header.flags.contains(NeighbourFlags::Router);
-    let neighbour = Neighbour { index: header.ifindex, address, router, there };
-    address.is_unicast_link_local().then_some(neighbour)
+    Some(Neighbour { index: header.ifindex, address, hardware, router, there })
 }
 
 fn address(message: &AddressMessage) -> Option<Address> {

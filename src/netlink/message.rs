@@ -1,6 +1,6 @@
 //! What the mirror and the driver of the kernel's side say to each other.
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -15,6 +15,16 @@ pub struct Link {
     pub up: bool,
     /// Something is at the other end
     pub carrier: bool,
+    /// The families in which packets that come in there are forwarded
+    pub forwards: Forwards,
+}
+
+/// In which families something is forwarded.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names are the meaning")]
+pub struct Forwards {
+    pub ipv4: bool,
+    pub ipv6: bool,
 }
 
 /// An address on an interface.
@@ -32,13 +42,15 @@ pub struct Address {
     pub tentative: bool,
 }
 
-/// A link-local neighbour.
+/// Somebody on a link.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Neighbour {
     /// The interface's number
     pub index: u32,
     /// Its address
-    pub address: Ipv6Addr,
+    pub address: IpAddr,
+    /// Its hardware address, where that is one of Ethernet
+    pub hardware: Option<[u8; 6]>,
     /// It says that it is a router (RFC 4861 §7.3.3: IsRouter)
     pub router: bool,
     /// The kernel does not know better than that it is there
@@ -64,7 +76,7 @@ pub enum Event {
     AlreadyThere(u32, IpAddr),
     /// About routes
     Route(RouteEvent),
-    /// All link-local neighbours; replaces what was known
+    /// All neighbours; replaces what was known
     Neighbours(Vec<Neighbour>),
     /// A new or changed one
     Neighbour(Neighbour),
@@ -85,7 +97,7 @@ pub enum Request {
     CreateDummy(String),
     /// About routes
     Route(RouteRequest),
-    /// Report link-local neighbours, or no longer
+    /// Report neighbours, or no longer
     WatchNeighbours(bool),
 }
 

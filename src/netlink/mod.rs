@@ -27,7 +27,8 @@ use ipnet::IpNet;
 
 use crate::route::{NextHops, ScopedAddress};
 pub use message::{
-    Address, Event, Link, Neighbour, NextHop, Request, Route, RouteEvent, RouteKey, RouteRequest,
+    Address, Event, Forwards, Link, Neighbour, NextHop, Request, Route, RouteEvent, RouteKey,
+    RouteRequest,
 };
 pub use neighbours::{Neighbours, NoRouter};
 pub use routes::Routes;

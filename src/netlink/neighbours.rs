@@ -1,7 +1,7 @@
-//! The link-local neighbours of this host, and which of them is the router on a link: what the kernel
-//! learned from router advertisements and from whoever spoke (RFC 4861).
+//! The neighbours of this host, and which of them is the router on a link: what the kernel learned from
+//! router advertisements and from whoever spoke (RFC 4861, RFC 826).
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Event, Neighbour};
 
@@ -29,7 +29,7 @@ pub enum NoRouter {
 pub struct Neighbours {
     /// The kernel has said who is there
     known: bool,
-    present: BTreeMap<(u32, Ipv6Addr), Neighbour>,
+    present: BTreeMap<(u32, IpAddr), Neighbour>,
     /// Who was found on each interface: it stays the one until another takes its place
     found: BTreeMap<u32, Found>,
     changed: bool,
@@ -51,7 +51,12 @@ impl Neighbours {
                 self.known = true;
                 self.present = all.iter().map(|one| ((one.index, one.address), *one)).collect();
             }
-            Event::Neighbour(one) => drop(self.present.insert((one.index, one.address), *one)),
+            Event::Neighbour(one) => {
+                // The kernel reports far more than that, above all of those that are of no interest.
+                if self.present.insert((one.index, one.address), *one) == Some(*one) {
+                    return;
+                }
+            }
             Event::NeighbourGone(one) => drop(self.present.remove(&(one.index, one.address))),
             Event::LinkGone(gone) => {
                 self.present.retain(|(index, _), _| index != gone);
@@ -88,9 +93,12 @@ impl Neighbours {
     /// When there is none, or several.
     pub fn router(&mut self, index: u32, interface: &str) -> Result<Ipv6Addr, NoRouter> {
         let before = self.found.get(&index).copied();
-        let on_link = (index, Ipv6Addr::UNSPECIFIED)..=(index, Ipv6Addr::from(u128::MAX));
-        let there = self.present.range(on_link).map(|(_, one)| one).filter(|one| one.there);
-        let there = there.map(|one| Found { address: one.address, router: one.router });
+        let there = self.there(index).filter_map(|one| match one.address {
+            IpAddr::V6(address) if address.is_unicast_link_local() => {
+                Some(Found { address, router: one.router })
+            }
+            IpAddr::V6(_) | IpAddr::V4(_) => None,
+        });
         let (routers, others): (Vec<Found>, Vec<Found>) = there.partition(|one| one.router);
         let candidates = match before {
             _ if !routers.is_empty() => routers,
@@ -111,5 +119,17 @@ impl Neighbours {
         };
         self.found.insert(index, found);
         Ok(found.address)
+    }
+
+    /// The hardware address of somebody on a link.
+    #[must_use]
+    pub fn hardware(&self, index: u32, address: IpAddr) -> Option<[u8; 6]> {
+        self.present.get(&(index, address)).filter(|one| one.there)?.hardware
+    }
+
+    fn there(&self, index: u32) -> impl Iterator<Item = &Neighbour> {
+        let first = (index, IpAddr::from(Ipv4Addr::UNSPECIFIED));
+        let last = (index, IpAddr::from(Ipv6Addr::from(u128::MAX)));
+        self.present.range(first..=last).map(|(_, one)| one).filter(|one| one.there)
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Address, Addresses, NextHop};
+use super::{Address, Addresses, Link, NextHop};
 use crate::route::{Ends, ScopedAddress};
 
 /// Why packets cannot be given to a next hop.
@@ -167,6 +167,14 @@ impl Addresses {
             return Err(Unreachable::Down(next_hop, link.name.clone()));
         }
         Ok(NextHop { address: next_hop, index: link.index })
+    }
+
+    /// The link that somebody is on, and our address there that is nearest.
+    #[must_use]
+    pub fn link_towards(&self, neighbour: IpAddr) -> Option<(&Link, IpAddr)> {
+        let ours = self.connected_to(neighbour, neighbour.into())?;
+        let is_usable = !ours.tentative && ours.prefix.addr() != neighbour;
+        Some((self.links.get(&ours.index).filter(|_| is_usable)?, ours.prefix.addr()))
     }
 
     /// The connected prefix of this host that a prefix is, or is a part of; the longest.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::status::{BfdStatus, Status};
+use crate::bfd::echo;
 use crate::bfd::pace::{Intervals, Pace};
 use crate::bfd::packet::Diag;
 use crate::bfd::session::{self, Remote};
@@ -60,6 +61,40 @@ pub struct Session {
     pub ups: u64,
     /// How often it was Up and then was not
     pub downs: u64,
+    /// The Echo function, if it is to be used
+    pub echo: Option<Echo>,
+}
+
+/// What comes of Echo packets (RFC 5880 §6.4).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Echo {
+    /// The router has no BFD; they are all there is (RFC 9747)
+    pub unaffiliated: bool,
+    /// What they are good for now
+    pub state: EchoState,
+    /// At which they are sent, before jitter, while they are
+    pub interval: Option<f64>,
+    /// How many went out
+    pub sent: u64,
+    /// How many came back
+    pub returned: u64,
+    /// For how long they were on their way
+    pub round_trip: Option<Measured>,
+}
+
+/// What Echo packets are good for.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EchoState {
+    /// They come back, and it is failure when they do not
+    Active,
+    /// They are sent, and none has come back
+    Unanswered,
+    /// The session is not up, or the router wants none
+    Idle,
+    /// The router's hardware address is not known, or the host does not permit it
+    Impossible,
 }
 
 /// One end of a session. The names are those of RFC 5880 §4.1, where it has one.
@@ -123,7 +158,7 @@ impl Session {
         let dropped = look.discards.iter();
         Self {
             multihop: config.hops == Hops::Multi,
-            port: config.hops.port(),
+            port: if config.session.is_unaffiliated() { echo::PORT } else { config.hops.port() },
             minimum_ttl: config.minimum_ttl,
             authentication: config.authentication.as_ref().map(|a| a.method.label().into()),
             local: End::ours(session),
@@ -135,6 +170,7 @@ impl Session {
             dropped: dropped.map(|(reason, count)| (reason.label().into(), count)).collect(),
             ups: session.counters.ups,
             downs: session.counters.downs,
+            echo: session.echo.as_ref().map(Echo::of),
         }
     }
 }
@@ -178,10 +214,34 @@ impl End {
     }
 }
 
+impl Echo {
+    fn of(look: &echo::Look) -> Self {
+        let state = match (look.possible, look.interval, look.active) {
+            (false, ..) => EchoState::Impossible,
+            (true, None, _) => EchoState::Idle,
+            (true, Some(_), false) => EchoState::Unanswered,
+            (true, Some(_), true) => EchoState::Active,
+        };
+        Self {
+            unaffiliated: look.unaffiliated,
+            state,
+            interval: look.interval.as_ref().map(Duration::as_secs_f64),
+            sent: look.sent,
+            returned: look.returned,
+            round_trip: look.round_trips.map(Measured::from),
+        }
+    }
+}
+
 impl Measured {
     fn of(pace: &Pace) -> Option<Self> {
-        let Intervals { shortest, mean, longest } = pace.intervals()?;
+        pace.intervals().map(Self::from)
+    }
+}
+
+impl From<Intervals> for Measured {
+    fn from(Intervals { shortest, mean, longest }: Intervals) -> Self {
         let [shortest, mean, longest] = [shortest, mean, longest].map(|time| time.as_secs_f64());
-        Some(Self { shortest, mean, longest })
+        Self { shortest, mean, longest }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::peers::BfdLook;
 use super::{Output, Speaker};
 use crate::bfd::driver::Command as BfdCommand;
+use crate::bfd::echo::Path as EchoPath;
 use crate::bfd::sessions::{Config as BfdConfig, Generation as BfdGeneration};
 use crate::bgp::peer::BfdVerdict;
 use crate::bgp::transport::{NoPath, Remote, Transport};
@@ -39,9 +40,14 @@ pub(super) fn path(
     Ok(ScopedAddress { ip: address.into(), zone })
 }
 
-/// Whether a peer is known by its interface alone.
-pub(super) fn is_unnumbered(config: &Config) -> bool {
-    matches!(config.bgp.transport.remote, Remote::Router(_))
+/// Whether who is on the links is of interest for this peer: it is known by its interface alone, or is
+/// to be given Echo packets.
+pub(super) fn needs_neighbours(config: &Config) -> bool {
+    matches!(config.bgp.transport.remote, Remote::Router(_)) || has_echo(config)
+}
+
+fn has_echo(config: &Config) -> bool {
+    config.bfd.as_ref().is_some_and(|bfd| bfd.session.echo.is_some())
 }
 
 impl Speaker {
@@ -59,6 +65,7 @@ impl Speaker {
             if has_source && !had_source {
                 entry.peer.hurry(now);
             }
+            self.update_echo_path(&name);
         }
         self.advertise();
     }
@@ -93,7 +100,7 @@ impl Speaker {
 
     /// Asks for the neighbours, if they are of use and were not before.
     pub(super) fn watch_neighbours(&mut self, before: bool) {
-        let watch = self.config.peers.values().any(is_unnumbered);
+        let watch = self.config.peers.values().any(needs_neighbours);
         if watch != before {
             self.outputs.push_back(Output::Netlink(Request::WatchNeighbours(watch)));
         }
@@ -125,6 +132,27 @@ impl Speaker {
             authentication: bfd.authentication,
         };
         self.outputs.push_back(Output::Bfd(BfdCommand::Set(name.clone(), config)));
+        if let Some(entry) = self.peers.get_mut(name) {
+            entry.bfd.echo_path = None;
+        }
+        self.update_echo_path(name);
+    }
+
+    /// Tells BFD where the Echo packets for a peer go, once that is known, and when it changes. A
+    /// router that is gone is not forgotten: that nothing comes back from there is what counts.
+    fn update_echo_path(&mut self, name: &PeerName) {
+        if !self.config.peers.get(name).is_some_and(has_echo) {
+            return;
+        }
+        let Some(entry) = self.peers.get_mut(name) else { return };
+        let Some(remote) = entry.bfd.remote else { return };
+        let Some((link, local)) = self.addresses.link_towards(remote.ip) else { return };
+        let Some(router) = self.neighbours.hardware(link.index, remote.ip) else { return };
+        let forwards = if local.is_ipv4() { link.forwards.ipv4 } else { link.forwards.ipv6 };
+        let path = EchoPath { interface: link.index, router, local, forwards };
+        if entry.bfd.echo_path.replace(path) != Some(path) {
+            self.outputs.push_back(Output::Bfd(BfdCommand::EchoPath(name.clone(), path)));
+        }
     }
 
     /// Where another router has taken the place of the one before, BFD is with that from now on.

@@ -10,6 +10,7 @@ use super::missed::Missed;
 use super::notice::{Level, Notice};
 use super::{Output, Speaker, Start, paths};
 use crate::bfd::driver::Event as BfdEvent;
+use crate::bfd::echo::Path as EchoPath;
 use crate::bfd::session::{Event as BfdSessionEvent, Plane};
 use crate::bfd::sessions::Generation as BfdGeneration;
 use crate::bgp::Serial;
@@ -64,6 +65,8 @@ pub(super) struct BfdLook {
     pub(super) remote: Option<ScopedAddress>,
     /// Which session that is, once there is one: events of earlier ones may still be on their way
     pub(super) generation: Option<BfdGeneration>,
+    /// Where its Echo packets go, as it was told
+    pub(super) echo_path: Option<EchoPath>,
 }
 
 impl BfdLook {
@@ -78,6 +81,7 @@ impl BfdLook {
             missed: None,
             remote: None,
             generation: None,
+            echo_path: None,
         }
     }
 
@@ -174,6 +178,10 @@ impl Speaker {
             BfdEvent::KeyUnreadable(name, error) => {
                 let text = "BFD keeps the key it has";
                 self.notice(Notice::peer(Level::Warn, &name, text).because(error));
+            }
+            BfdEvent::NoEcho(error) => {
+                let text = "BFD does without Echo packets";
+                self.notice(Notice::new(Level::Warn, text).because(error));
             }
             BfdEvent::MemoryNotLocked(error) => {
                 let text = "BFD may miss its deadlines when memory is short (LimitMEMLOCK= in the \

@@ -126,7 +126,7 @@ impl Speaker {
         if listened_for(old) != listened || has_keys {
             self.listen();
         }
-        let was_watching = old.peers.values().any(paths::is_unnumbered);
+        let was_watching = old.peers.values().any(paths::needs_neighbours);
         self.watch_neighbours(was_watching);
         if self.router_id.is_none() {
             self.settle_router_id(fixed, now);

@@ -5,6 +5,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use socket2::{SockAddr, SockAddrStorage};
+
 pub(crate) mod signature;
 
 /// Drops every packet of this socket that arrives with a lower TTL or hop limit (RFC 5082).
@@ -91,6 +93,25 @@ pub(crate) fn release_free_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Where packets of a protocol (a number of linux/if_ether.h) come from or go to on a link: all
+/// interfaces where `interface` is 0.
+pub(crate) fn link_address(protocol: u16, interface: u32, hardware: [u8; 6]) -> SockAddr {
+    const AF_PACKET: libc::sa_family_t = 17; // as in libc, in the type that it has here
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: the storage is larger than the structure, aligned for every kind of address, and all
+    // zero, which is a value that the structure may have.
+    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = interface.cast_signed();
+    address.sll_halen = 6;
+    address.sll_addr.iter_mut().zip(hardware).for_each(|(octet, value)| *octet = value);
+    const SIZE: libc::socklen_t = 20;
+    const _: () = assert!(size_of::<libc::sockaddr_ll>() == 20);
+    // SAFETY: what was written is an address of this family and size.
+    unsafe { SockAddr::new(storage, SIZE) }
 }
 
 /// An error as people know it: "connection refused", without the number that std puts behind it.

@@ -23,6 +23,7 @@
 
 mod bfd;
 mod capabilities;
+mod echo;
 mod fabric;
 mod learned;
 mod lifecycle;

@@ -79,3 +79,44 @@ fn only_peers_with_bfd_are_listed_whether_there_is_a_session_or_not() {
         peers(&world).into_iter().map(|peer| (peer.name, peer.session.is_some())).collect();
     assert_eq!(names, [("tor2".into(), true)]);
 }
+
+/// The routers are next to the host, and known by their hardware addresses.
+fn on_the_wire(config: &str) -> World {
+    let mut world = World::new(config);
+    for router in ["10.0.0.1", "10.0.0.2"] {
+        world.meet(router, false, true);
+    }
+    world.boot()
+}
+
+#[test]
+fn a_router_without_bfd_that_no_longer_forwards_is_left() {
+    let unaffiliated = "[bfd.tor]\necho = \"unaffiliated\"\n";
+    let mut world = on_the_wire(&BASE.replace("[bfd.tor]\n", unaffiliated));
+    let announced = |world: &mut World| world.routes("tor1") == ["203.0.113.5/32"];
+    world.run(secs(20));
+    assert!(announced(&mut world));
+    let expected = "\
+● tor1  10.0.0.1  up for 20s
+    state Up (no diagnostic), discriminator 1111
+    echo: every 50ms, 454 sent, 454 came back; round trip 0ns (at most 0ns)
+    the router is gone when 3 in a row are missing
+    came up: 1, went down: 0
+    without BFD of the router (RFC 9747), UDP port 3785
+";
+    assert_eq!(text(&world), expected);
+
+    world.router("tor1").forwards = false;
+    world.run(secs(1));
+    assert!(!announced(&mut world));
+    world.run(secs(60));
+    let text = text(&world);
+    let why =
+        "down for 1m 0s: echo function failed; no Echo packet comes back: the router does not";
+    assert!(text.contains(why), "{text}");
+    // It is not strict: without BFD there is BGP all the same.
+    assert!(announced(&mut world));
+    world.router("tor1").forwards = true;
+    world.run(secs(2));
+    assert!(announced(&mut world) && world.status().peers[0].bfd.as_ref().is_some_and(|it| it.up));
+}

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use vipcast::bfd::driver::{Command as BfdCommand, Event as BfdEvent, Report as BfdReport};
+use vipcast::bfd::echo::Frame;
 use vipcast::bfd::packet::State as BfdState;
 use vipcast::bfd::session::Event as BfdSessionEvent;
 use vipcast::bfd::sessions::{
-    Config as BfdConfig, Datagram, Generation as BfdGeneration, Hops, Sessions,
+    Config as BfdConfig, Datagram, Generation as BfdGeneration, Hops, Sessions, Transmit,
 };
 use vipcast::bgp::Serial;
 use vipcast::bgp::connection::{
@@ -27,8 +28,8 @@ use vipcast::check::schedule::Schedule;
 use vipcast::check::{Check, CheckId, Failure, Outcome};
 use vipcast::config::{self, Config, Source};
 use vipcast::netlink::{
-    Address, Event as NetlinkEvent, Link, Neighbour, NextHop, Request, Route, RouteEvent, RouteKey,
-    RouteRequest,
+    Address, Event as NetlinkEvent, Forwards, Link, Neighbour, NextHop, Request, Route, RouteEvent,
+    RouteKey, RouteRequest,
 };
 use vipcast::route::{Asn, Attributes, Family, PeerName, ScopedAddress};
 use vipcast::speaker::notice::Notice;
@@ -42,6 +43,8 @@ pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 21);
 pub(crate) const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x21);
 /// The number of eth0.
 pub(crate) const ETH0: u32 = 2;
+/// The hardware address of everybody on it.
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// How a router treats somebody who connects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,6 +106,8 @@ pub(crate) struct Router {
     pub(crate) link: bool,
     /// Whether BFD packets pass too: those to it, and those from it
     pub(crate) bfd_passes: [bool; 2],
+    /// It sends back what is for the host
+    pub(crate) forwards: bool,
     /// With which BFD packets from it arrive
     pub(crate) bfd_ttl: u8,
     /// What its BFD packets say of itself (RFC 5880 §4.1: the C bit)
@@ -164,7 +169,7 @@ pub(crate) struct World {
     /// Where the daemon says that it is there
     pub(crate) advertised: BTreeSet<u32>,
     /// Whom the kernel has met on eth0
-    met: BTreeMap<Ipv6Addr, Neighbour>,
+    met: BTreeMap<IpAddr, Neighbour>,
     /// The kernel's routes: whether they are ours, and their next hops
     pub(crate) kernel_routes: BTreeMap<RouteKey, (bool, BTreeSet<NextHop>)>,
     /// What was asked about routes
@@ -198,8 +203,7 @@ impl World {
         for (name, peer) in &config.peers {
             routers.insert(name.clone(), Router::new(peer, start));
         }
-        let lo = Link { index: 1, name: "lo".into(), up: true, carrier: true };
-        let eth0 = Link { index: ETH0, name: "eth0".into(), up: true, carrier: true };
+        let [lo, eth0] = [link(1, "lo"), link(ETH0, "eth0")];
         let on_eth0 = |ip: IpAddr, length, usable| Address {
             index: ETH0,
             prefix: IpNet::new(ip, length).expect("a prefix"),
@@ -368,8 +372,8 @@ impl World {
 
     /// The kernel learns of a neighbour on eth0, or that one is not there any more.
     pub(crate) fn meet(&mut self, address: &str, router: bool, there: bool) {
-        let address: Ipv6Addr = address.parse().expect("an address");
-        let neighbour = Neighbour { index: ETH0, address, router, there };
+        let address: IpAddr = address.parse().expect("an address");
+        let neighbour = Neighbour { index: ETH0, address, hardware: Some(MAC), router, there };
         self.met.insert(address, neighbour);
         if self.watches_neighbours {
             self.feed(Input::Netlink(NetlinkEvent::Neighbour(neighbour)));
@@ -719,6 +723,9 @@ impl World {
     fn command_bfd(&mut self, command: BfdCommand) {
         match command {
             BfdCommand::Set(peer, config) => self.bfd.set(&peer, config, self.now),
+            BfdCommand::EchoPath(peer, path) => {
+                self.bfd.set_echo_path(&peer, Some(path), self.now);
+            }
             BfdCommand::Remove(peer) => self.bfd.remove(&peer, self.now),
             BfdCommand::AdminDown => {
                 self.goodbyes.push("bfd admin down");
@@ -736,21 +743,35 @@ impl World {
     fn exchange_bfd(&mut self) -> bool {
         let now = self.now;
         let mut moved = false;
-        while let Some((discriminator, packet)) = self.bfd.poll_transmit(now) {
+        while let Some(Transmit { session, echo, payload }) = self.bfd.poll_transmit(now) {
             moved = true;
-            let Some((name, _)) = self.bfd.config(discriminator) else { continue };
+            let Some((name, _)) = self.bfd.config(session) else { continue };
             let Some(router) = self.routers.get_mut(name).filter(|router| router.link) else {
                 continue;
             };
-            if let (Some(bfd), [true, _]) = (&mut router.bfd, router.bfd_passes) {
-                bfd.handle_datagram(datagram(host(router.address), packet.octets(), now));
+            match (echo, &mut router.bfd, router.bfd_passes) {
+                (Some(path), ..) if router.forwards => {
+                    let frame = Frame {
+                        interface: path.interface,
+                        sender: path.router,
+                        destination: path.local,
+                        ttl: 254,
+                        payload: payload.octets(),
+                        at: now,
+                    };
+                    assert!(!self.bfd.handle_echo(frame), "it is ours");
+                }
+                (None, Some(bfd), [true, _]) => {
+                    bfd.handle_datagram(datagram(host(router.address), payload.octets(), now));
+                }
+                _ => {}
             }
         }
         for router in self.routers.values_mut() {
             let Some(bfd) = &mut router.bfd else { continue };
-            while let Some((_, packet)) = bfd.poll_transmit(now) {
+            while let Some(packet) = bfd.poll_transmit(now) {
                 moved = true;
-                let mut packet = packet.octets().to_vec();
+                let mut packet = packet.payload.octets().to_vec();
                 if let Some(flags) = packet.get_mut(1).filter(|_| router.bfd_is_independent) {
                     *flags |= 0x08;
                 }
@@ -814,7 +835,7 @@ impl World {
             }
             (Request::CreateDummy(name), None) => {
                 let index = 100 + u32::try_from(self.links.len()).expect("few links");
-                let link = Link { index, name: name.clone(), up: true, carrier: true };
+                let link = link(index, name);
                 self.links.insert(index, link.clone());
                 event = Some(NetlinkEvent::Link(link));
                 Ok(())
@@ -892,6 +913,7 @@ impl Router {
             mood: Mood::Peers,
             link: true,
             bfd_passes: [true; 2],
+            forwards: true,
             bfd_ttl: 255,
             bfd_is_independent: false,
             routes: BTreeMap::new(),
@@ -1039,6 +1061,12 @@ fn host(router: ScopedAddress) -> ScopedAddress {
         0 => IpAddr::V4(HOST).into(),
         zone => ScopedAddress { ip: LINK_LOCAL.into(), zone },
     }
+}
+
+/// One that is up.
+fn link(index: u32, name: &str) -> Link {
+    let forwards = Forwards::default();
+    Link { index, name: name.into(), up: true, carrier: true, forwards }
 }
 
 /// A link-local address on eth0.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use vipcast::bfd::authentication::{Authentication, Method};
 use vipcast::bfd::packet::State;
 use vipcast::bfd::session::{self, Look};
-use vipcast::bfd::sessions::{Config, Datagram, Generation, Hops, Sessions};
+use vipcast::bfd::sessions::{Config, Datagram, Generation, Hops, Sessions, Transmit};
 use vipcast::route::{PeerName, ScopedAddress};
 use vipcast::secret::{Key, Secret};
 
@@ -124,6 +124,7 @@ fn timers(flags: u8) -> session::Config {
         required_min_rx: millis(flags >> 2 & 3),
         passive,
         demand: None,
+        echo: None,
     }
 }
 
@@ -231,7 +232,9 @@ impl Stage {
 
     fn transmit(&mut self) {
         let now = self.now;
-        while let Some((discriminator, payload)) = self.sessions.poll_transmit(now) {
+        while let Some(Transmit { session: discriminator, payload, .. }) =
+            self.sessions.poll_transmit(now)
+        {
             let (peer, config) = self.sessions.config(discriminator).expect("a session");
             let is_signed = config.authentication.is_some();
             let packet = check_sent(payload.octets(), discriminator, is_signed);

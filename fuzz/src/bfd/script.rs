@@ -115,7 +115,8 @@ impl Stage {
         for _ in 0..how & 7 {
             self.far_end.handle_timeout(self.now);
             let mut turns = 0;
-            while let Some((_, payload)) = self.far_end.poll_transmit(self.now) {
+            while let Some(packet) = self.far_end.poll_transmit(self.now) {
+                let payload = packet.payload;
                 turns += 1;
                 assert!(turns < 100, "each answers the other, and there is no end to it");
                 let times = pick(how >> 3, &[1, 2, 0]);

@@ -3,6 +3,7 @@ use std::num::{NonZeroU8, NonZeroU32};
 use std::time::{Duration, Instant};
 
 use super::{Remote, Session, Timing};
+use crate::bfd::echo;
 use crate::bfd::pace::Pace;
 use crate::bfd::packet::{Diag, State};
 
@@ -61,6 +62,8 @@ pub struct Look {
     pub transmit_interval: Duration,
     /// Silence for so long is failure; `None` while the peer is not heard
     pub detection_time: Option<Duration>,
+    /// The Echo function, if it is to be used
+    pub echo: Option<echo::Look>,
     pub counters: Counters,
 }
 
@@ -81,6 +84,7 @@ impl Session {
             remote_diag: self.remote_diag,
             transmit_interval: self.tx_interval(),
             detection_time: self.detection_time(),
+            echo: self.config.echo.map(|config| self.echo.look(config, self.echo_possible)),
             counters: self.counters,
         }
     }

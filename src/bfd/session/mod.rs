@@ -2,7 +2,8 @@
 //!
 //! State machine of RFC 5880 §6.2 and §6.8.6, Poll Sequences and timer changes of §6.5 and §6.8.3,
 //! detection of §6.8.4, transmission of §6.8.7. Asynchronous mode, and demand mode of
-//! either end (§6.6); the Echo function is not offered.
+//! either end (§6.6); the Echo function (§6.8.8, §6.8.9) beside it, or (RFC 9747) in its place.
+mod echo;
 mod look;
 mod snapshot;
 
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bfd::echo as echo_function;
 use crate::bfd::packet::{Diag, Packet, State};
 
 /// Below this rate a session may not send until it is Up (RFC 5880 §6.8.3).
@@ -36,6 +38,16 @@ pub struct Config {
     /// Demand mode (RFC 5880 §6.6): while both ends are Up the peer is asked to be silent, and
     /// polled so often
     pub demand: Option<Duration>,
+    /// The Echo function (RFC 5880 §6.4), if it is to be used
+    pub echo: Option<echo_function::Config>,
+}
+
+impl Config {
+    /// Whether Control packets are neither sent nor expected (RFC 9747).
+    #[must_use]
+    pub fn is_unaffiliated(&self) -> bool {
+        self.echo.is_some_and(|echo| echo.unaffiliated)
+    }
 }
 
 /// What the session tells its owner.
@@ -111,6 +123,13 @@ pub struct Session {
     hurry: bool,
     last_tx: Option<Instant>,
     next_tx: Instant,
+    echo: echo_function::Stream,
+    /// It is known how to send Echo packets
+    echo_possible: bool,
+    /// What only we know of our Echo packets
+    token: u64,
+    /// From when their times are counted
+    began: Instant,
     /// Since when it is in its state
     since: Instant,
     counters: Counters,
@@ -155,6 +174,10 @@ impl Session {
             hurry: false,
             last_tx: None,
             next_tx: now,
+            echo: echo_function::Stream::new(now),
+            echo_possible: false,
+            token: fastrand::Rng::with_seed(!seed).u64(..),
+            began: now,
             since: now,
             counters: Counters::default(),
             random: fastrand::Rng::with_seed(seed),
@@ -209,12 +232,14 @@ impl Session {
             let earliest = self.last_final.map_or(at, |last| at.max(last + FINALS_APART));
             self.final_at.get_or_insert(earliest);
         }
+        self.update_echo(at);
         self.reschedule(at);
     }
 
     /// Takes in the passing of time; extra calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.poll_on_demand(now);
+        self.judge_echo(now);
         if self.detect_at().is_some_and(|at| at <= now) {
             // RFC 5880 §6.8.1: a peer that was silent for this long has no discriminator, its
             // wishes are forgotten with it, and nobody is left to answer a Poll.
@@ -241,6 +266,7 @@ impl Session {
     pub fn configure(&mut self, config: Config, now: Instant) {
         self.config = config;
         self.ask_for_silence(now);
+        self.update_echo(now);
         self.announce_timing(now);
     }
 
@@ -299,7 +325,7 @@ impl Session {
             your_discriminator: self.remote_discriminator(),
             desired_min_tx: self.announced.desired_min_tx,
             required_min_rx: self.announced.required_min_rx,
-            required_min_echo_rx: Duration::ZERO,
+            required_min_echo_rx: self.required_min_echo_rx(),
         })
     }
 
@@ -313,14 +339,14 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transmit = self.transmits().then_some(self.next_tx);
         let expiry = self.expires_at();
-        [transmit, self.final_at, expiry].into_iter().flatten().min()
+        [transmit, self.final_at, self.echo.transmit_at(), expiry].into_iter().flatten().min()
     }
 
     /// When [`Self::poll_transmit`] has a packet, if nothing happens before; answers and changes of
     /// state do not wait.
     pub(super) fn transmit_at(&self, now: Instant) -> Option<Instant> {
         let periodic = self.transmits().then_some(if self.hurry { now } else { self.next_tx });
-        [self.final_at, periodic].into_iter().flatten().min()
+        [self.final_at, periodic, self.echo.transmit_at()].into_iter().flatten().min()
     }
 
     /// RFC 5880 §6.8.6, from "If received state is AdminDown".
@@ -356,15 +382,18 @@ impl Session {
         }
         // RFC 5880 §6.8.7: a change of state should be known sooner than the next interval.
         self.hurry = true;
+        self.update_echo(now);
         self.announce_timing(now);
     }
 
     /// Says what timing we want in this state, and polls if that is news to the peer.
     fn announce_timing(&mut self, now: Instant) {
         let slow = if self.state == State::Up { Duration::ZERO } else { SLOW };
+        // RFC 5880 §6.8.3: it is Echo packets that detect failure.
+        let slow_rx = if self.relies_on_echo() { SLOW } else { Duration::ZERO };
         let wanted = Timing {
             desired_min_tx: self.config.desired_min_tx.max(slow).max(self.slowest),
-            required_min_rx: self.config.required_min_rx.max(self.slowest),
+            required_min_rx: self.config.required_min_rx.max(slow_rx).max(self.slowest),
         };
         let is_news = std::mem::replace(&mut self.announced, wanted) != wanted;
         // RFC 5880 §6.8.3: while Up, sending slower and expecting faster both wait for the peer's
@@ -410,7 +439,9 @@ impl Session {
     /// Whether periodic packets are sent (RFC 5880 §6.8.7).
     fn transmits(&self) -> bool {
         // RFC 5880 §6.8.7: who is passive has nothing to say to a peer that is not heard.
-        let Some(remote) = &self.remote else { return !self.config.passive };
+        let Some(remote) = &self.remote else {
+            return !self.config.passive && !self.config.is_unaffiliated();
+        };
         let both_up = self.state == State::Up && remote.state == State::Up;
         let demanded = remote.demand && both_up && !self.polling;
         !remote.required_min_rx.is_zero() && !demanded
@@ -478,12 +509,16 @@ impl Session {
     /// When [`Self::handle_timeout`] has something to do.
     pub(super) fn expires_at(&self) -> Option<Instant> {
         let poll = self.is_demanding().then_some(self.next_poll);
-        [poll, self.detect_at()].into_iter().flatten().min()
+        [poll, self.detect_at(), self.echo.fails_at()].into_iter().flatten().min()
+    }
+
+    fn jittered_interval(&mut self) -> Duration {
+        self.tx_interval().mul_f64(self.jitter())
     }
 
     /// RFC 5880 §6.8.7: 75 to 100 % of the interval, to 90 % where Detect Mult is 1.
-    fn jittered_interval(&mut self) -> Duration {
+    fn jitter(&mut self) -> f64 {
         let spread = if self.config.detect_mult.get() == 1 { 0.15 } else { 0.25 };
-        self.tx_interval().mul_f64(0.75 + self.random.f64() * spread)
+        0.75 + self.random.f64() * spread
     }
 }

@@ -8,7 +8,7 @@ use super::{Config, Counters, Remote, Session, Timing};
 use crate::bfd::packet::{Diag, State};
 
 /// All of a session that the peer would notice the loss of, but for what signs its packets: its
-/// discriminators, states, intervals and deadlines. Times are counted from the moment it was taken.
+/// discriminators, states, intervals and deadlines; Echo packets begin anew. Times are counted from the moment it was taken.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Snapshot {
     discriminator: NonZeroU32,

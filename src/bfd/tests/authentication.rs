@@ -146,13 +146,13 @@ impl Pair {
             self.now += millis(10);
             for at in [0, 1] {
                 self.ends[at].handle_timeout(self.now);
-                while let Some((_, payload)) = self.ends[at].poll_transmit(self.now) {
+                while let Some(packet) = self.ends[at].poll_transmit(self.now) {
                     let source: std::net::IpAddr = ADDRESSES[at].parse().expect("an address");
                     self.ends[1 - at].handle_datagram(Datagram {
                         hops: Hops::Single,
                         source: source.into(),
                         ttl: Some(255),
-                        payload: payload.octets(),
+                        payload: packet.payload.octets(),
                         at: self.now,
                     });
                 }

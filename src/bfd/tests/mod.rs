@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test picks where its clock starts")]
 mod arrival;
 mod authentication;
+mod echo;
 mod packet;
 mod restart;
 mod schedule;
@@ -48,6 +49,7 @@ fn config(detect_mult: u8, desired_min_tx: u64, required_min_rx: u64) -> Config 
         required_min_rx: millis(required_min_rx),
         passive: false,
         demand: None,
+        echo: None,
     }
 }
 

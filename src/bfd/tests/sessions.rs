@@ -69,9 +69,9 @@ fn events(sessions: &mut Sessions) -> Vec<(PeerName, Event)> {
 /// The packets that are due, by the peer they are for.
 fn drain(sessions: &mut Sessions, now: Instant) -> Vec<(PeerName, Packet)> {
     let mut sent = Vec::new();
-    while let Some((discriminator, octets)) = sessions.poll_transmit(now) {
-        let (peer, _) = sessions.config(discriminator).expect("it has a configuration");
-        sent.push((peer.clone(), Packet::decode(octets.octets()).expect("a good packet")));
+    while let Some(packet) = sessions.poll_transmit(now) {
+        let (peer, _) = sessions.config(packet.session).expect("it has a configuration");
+        sent.push((peer.clone(), Packet::decode(packet.payload.octets()).expect("a good packet")));
     }
     sent.sort_by(|one, other| one.0.cmp(&other.0));
     sent
@@ -287,8 +287,8 @@ fn a_thousand_sessions_send_each_at_its_time() {
     let mut at = now;
     while at < now + secs(20) {
         sessions.handle_timeout(at);
-        while let Some((discriminator, _)) = sessions.poll_transmit(at) {
-            if let Some(before) = last.insert(discriminator, at) {
+        while let Some(packet) = sessions.poll_transmit(at) {
+            if let Some(before) = last.insert(packet.session, at) {
                 assert!((millis(750)..=secs(1)).contains(&(at - before)), "{:?}", at - before);
             }
         }

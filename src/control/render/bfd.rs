@@ -3,7 +3,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{Mark, Page, Style, place};
-use crate::speaker::bfd::{End, Measured, PeerBfd, Session};
+use crate::speaker::bfd::{Echo, EchoState, End, Measured, PeerBfd, Session};
 
 /// Draws the BFD sessions of peers.
 #[must_use]
@@ -37,7 +37,25 @@ impl Page {
         }
     }
 
+    /// One that has nothing but our Echo packets.
+    fn unaffiliated(&mut self, session: &Session) {
+        let End { state, diagnostic, discriminator, detect_multiplier, .. } = &session.local;
+        self.line(4, &format!("state {state} ({diagnostic}), discriminator {discriminator}"));
+        session.echo.iter().for_each(|echo| self.line(4, &in_words(echo)));
+        self.line(4, &format!("the router is gone when {detect_multiplier} in a row are missing"));
+        self.ups_and_downs(session);
+        self.line(4, &format!("without BFD of the router (RFC 9747), UDP port {}", session.port));
+    }
+
+    fn ups_and_downs(&mut self, session: &Session) {
+        self.line(4, &format!("came up: {}, went down: {}", session.ups, session.downs));
+    }
+
     fn session(&mut self, session: &Session) {
+        if session.echo.as_ref().is_some_and(|echo| echo.unaffiliated) {
+            self.unaffiliated(session);
+            return;
+        }
         let rows: [Row; 9] = [
             ("state", |end| end.state.clone()),
             ("diagnostic", |end| end.diagnostic.clone()),
@@ -64,9 +82,12 @@ impl Page {
             let _ = write!(text, "{count} {reason}");
         }
         self.line(4, &text);
-        self.line(4, &format!("came up: {}, went down: {}", session.ups, session.downs));
+        self.ups_and_downs(session);
         if let (None, Some(last)) = (&session.remote, &session.remote_diagnostic) {
             self.line(4, &format!("the router last said: {last}"));
+        }
+        if let Some(echo) = &session.echo {
+            self.line(4, &in_words(echo));
         }
         let kind = if session.multihop { "multihop" } else { "single hop" };
         let mut text = format!("{kind}, UDP port {}, TTL ", session.port);
@@ -87,6 +108,37 @@ impl Page {
         }
         self.line(4, &text);
     }
+}
+
+fn in_words(echo: &Echo) -> String {
+    let Echo { interval, sent, returned, .. } = *echo;
+    let every = interval.map_or_else(nothing, time);
+    match echo.state {
+        EchoState::Active => {
+            let round_trip = echo.round_trip.as_ref();
+            let took = round_trip.map_or_else(nothing, |took| micros(took.mean, took.longest));
+            format!("echo: every {every}, {sent} sent, {returned} came back; {took}")
+        }
+        EchoState::Unanswered => format!(
+            "echo: every {every}, and none comes back: the router does not forward packets to where \
+             they come from (a reverse path check does that), or UDP port 3785 is dropped"
+        ),
+        EchoState::Idle => "echo: not sent (session down, or the router wants none)".into(),
+        EchoState::Impossible => {
+            "echo: not sent (the router's hardware address is not known, or this \
+             host does not permit it: see the log)"
+                .into()
+        }
+    }
+}
+
+/// "round trip 210µs (at most 1.2ms)"
+fn micros(mean: f64, longest: f64) -> String {
+    let [mean, longest] = [mean, longest].map(|seconds| {
+        let exact = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_micros();
+        Duration::from_micros(u64::try_from(exact).unwrap_or(u64::MAX))
+    });
+    format!("round trip {mean:?} (at most {longest:?})")
 }
 
 /// What it is called, and what it is at one end.

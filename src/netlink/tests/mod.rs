@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use super::{Address, Addresses, Event, Link, Presence, Request};
+use super::{Address, Addresses, Event, Forwards, Link, Presence, Request};
 
 /// Between attempts, and between the end of an announcement and that of its address.
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ fn net(text: &str) -> IpNet {
 }
 
 fn link(index: u32, name: &str) -> Link {
-    Link { index, name: name.into(), up: true, carrier: true }
+    Link { index, name: name.into(), up: true, carrier: true, forwards: Forwards::default() }
 }
 
 /// An address that somebody else put there.

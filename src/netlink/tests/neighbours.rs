@@ -1,5 +1,5 @@
 //! Which router is on a link.
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::netlink::{Event, Neighbour, Neighbours, NoRouter};
 
@@ -10,7 +10,13 @@ fn ip(last: u16) -> Ipv6Addr {
 }
 
 fn router(last: u16) -> Neighbour {
-    Neighbour { index: ETH0, address: ip(last), router: true, there: true }
+    Neighbour {
+        index: ETH0,
+        address: ip(last).into(),
+        hardware: Some([2, 0, 0, 0, 0, u8::try_from(last).expect("a small number")]),
+        router: true,
+        there: true,
+    }
 }
 
 fn host(last: u16) -> Neighbour {
@@ -94,4 +100,23 @@ fn what_is_about_something_else_changes_nothing() {
     assert!(!neighbours.poll_changed());
     neighbours.handle_event(&Event::Neighbour(host(2)));
     assert!(neighbours.poll_changed());
+}
+
+#[test]
+fn hardware_addresses_are_known_of_whoever_is_there() {
+    let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+    let v4 = Neighbour { address: address("10.0.0.1"), ..router(7) };
+    let mut neighbours = know(&[v4, silent(router(2))]);
+    assert_eq!(neighbours.hardware(ETH0, v4.address), v4.hardware);
+    assert_eq!(neighbours.hardware(ETH0 + 1, v4.address), None);
+    assert_eq!(neighbours.hardware(ETH0, ip(2).into()), None, "it does not answer");
+    // The router on a link is one that is known by a link-local address.
+    assert_eq!(found(&mut neighbours), Err(NoRouter::NoneSeen("eth0".into())));
+
+    neighbours.handle_event(&Event::Neighbour(v4));
+    assert!(!neighbours.poll_changed(), "the kernel says the same again");
+    let moved = Neighbour { hardware: Some([6; 6]), ..v4 };
+    neighbours.handle_event(&Event::Neighbour(moved));
+    assert!(neighbours.poll_changed());
+    assert_eq!(neighbours.hardware(ETH0, v4.address), Some([6; 6]));
 }

@@ -5,17 +5,20 @@
 //! session that demands a TTL of 255.
 //! Beyond RFC 5880 §6.3, a packet must come from the address of its peer even where it names our
 //! discriminator.
+mod echo;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use super::authentication::{Authentication, Keyring, Payload, Signed};
-use super::diagnosis::Evidence;
-use super::discard::{Discard, Discards};
-use super::packet::Packet;
-use super::schedule::Schedule;
-use super::session::{self, Event, Session};
+use crate::bfd::authentication::{Authentication, Keyring, Payload, Signed};
+use crate::bfd::diagnosis::Evidence;
+use crate::bfd::discard::{Discard, Discards};
+use crate::bfd::echo as echo_function;
+use crate::bfd::packet::Packet;
+use crate::bfd::schedule::Schedule;
+use crate::bfd::session::{self, Event, Session};
 use crate::route::{PeerName, ScopedAddress};
 use crate::secret::Key;
 
@@ -115,11 +118,25 @@ pub struct Look {
     pub discards: Discards,
 }
 
+/// A packet to send.
+#[derive(Clone, Copy, Debug)]
+pub struct Transmit {
+    /// Whose it is
+    pub session: NonZeroU32,
+    /// Where to, if it is an Echo packet
+    pub echo: Option<echo_function::Path>,
+    /// What it holds
+    pub payload: Payload,
+}
+
 #[derive(Debug)]
 struct Entry {
     peer: PeerName,
     config: Config,
     session: Session,
+    /// Where Echo packets go, while that is known
+    path: Option<echo_function::Path>,
+    answers: echo_function::Allowance,
     /// `None` also while the key of its authentication is not known
     keyring: Option<Keyring>,
     discards: Discards,
@@ -134,12 +151,17 @@ impl Entry {
         self.session.transmit_at(now).filter(|_| !is_mute)
     }
 
-    fn poll_transmit(&mut self, now: Instant) -> Option<Payload> {
+    fn poll_transmit(&mut self, now: Instant) -> Option<(Option<echo_function::Path>, Payload)> {
+        if let Some(path) = self.path
+            && let Some(payload) = self.session.poll_echo(now)
+        {
+            return Some((Some(path), payload));
+        }
         let mut payload = Payload::new(self.session.poll_transmit(now)?.encode());
         if let Some(keyring) = &mut self.keyring {
             keyring.sign(&mut payload);
         }
-        Some(payload)
+        Some((None, payload))
     }
 
     /// RFC 5880 §6.8.6: the A bit is set if and only if authentication is in use, and the packet
@@ -162,6 +184,11 @@ impl Entry {
             }
             (Some(_), _) => Err(Discard::Authentication),
         }
+    }
+
+    /// Whether it has a use for Echo packets.
+    fn wants_echo(&self) -> bool {
+        self.leaving.is_none() && self.config.session.echo.is_some()
     }
 
     /// Whether this is the session that a peer is to have.
@@ -190,6 +217,8 @@ impl Entry {
 #[derive(Debug)]
 pub struct Sessions {
     entries: BTreeMap<NonZeroU32, Entry>,
+    /// Which of them a peer may mean that does not name one
+    far_ends: BTreeMap<(ScopedAddress, Hops), NonZeroU32>,
     /// When each has a packet to send
     transmissions: Schedule,
     /// When each has been silent for too long, or is gone
@@ -205,6 +234,7 @@ impl Sessions {
     pub fn new(seed: u64) -> Self {
         Self {
             entries: BTreeMap::new(),
+            far_ends: BTreeMap::new(),
             transmissions: Schedule::default(),
             expiries: Schedule::default(),
             events: VecDeque::new(),
@@ -237,9 +267,17 @@ impl Sessions {
         }
         let discriminator = self.new_discriminator();
         let session = Session::new(config.session, discriminator, self.random.u64(..), now);
-        let discards = Discards::default();
-        let (keyring, leaving) = (None, None);
-        let entry = Entry { peer: peer.clone(), config, session, keyring, discards, leaving };
+        self.far_ends.insert(config.far_end(), discriminator);
+        let entry = Entry {
+            peer: peer.clone(),
+            config,
+            session,
+            path: None,
+            answers: echo_function::Allowance::default(),
+            keyring: None,
+            discards: Discards::default(),
+            leaving: None,
+        };
         self.entries.insert(discriminator, entry);
         self.settle(discriminator, now);
     }
@@ -300,9 +338,9 @@ impl Sessions {
             Ok(discriminator) => self.settle(discriminator, datagram.at),
             Err(discard) => {
                 self.discards.count(discard);
-                let theirs = (datagram.source, datagram.hops);
-                let mut entries = self.entries.values_mut();
-                if let Some(entry) = entries.find(|entry| entry.config.far_end() == theirs) {
+                let far_end = (datagram.source, datagram.hops);
+                let session = self.far_ends.get(&far_end);
+                if let Some(entry) = session.and_then(|session| self.entries.get_mut(session)) {
                     entry.discards.count(discard);
                 }
             }
@@ -322,15 +360,15 @@ impl Sessions {
         }
     }
 
-    /// The next packet to send, and with which session's socket.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<(NonZeroU32, Payload)> {
+    /// The next packet to send.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         loop {
-            let discriminator = self.transmissions.due(now)?;
-            let entry = self.entries.get_mut(&discriminator);
-            let payload = entry.and_then(|entry| entry.poll_transmit(now));
-            self.settle(discriminator, now);
-            if let Some(payload) = payload {
-                return Some((discriminator, payload));
+            let session = self.transmissions.due(now)?;
+            let entry = self.entries.get_mut(&session);
+            let packet = entry.and_then(|entry| entry.poll_transmit(now));
+            self.settle(session, now);
+            if let Some((echo, payload)) = packet {
+                return Some(Transmit { session, echo, payload });
             }
         }
     }
@@ -413,13 +451,16 @@ impl Sessions {
                 }
                 entry
             }
-            None => self
-                .entries
-                .values_mut()
-                .filter(|entry| entry.leaving.is_none())
-                .find(|entry| entry.config.far_end() == (datagram.source, datagram.hops))
-                .ok_or(Discard::UnknownSession)?,
+            None => {
+                let session = self.far_ends.get(&(datagram.source, datagram.hops));
+                let entry = session.and_then(|session| self.entries.get_mut(session));
+                let entry = entry.filter(|entry| entry.leaving.is_none());
+                entry.ok_or(Discard::UnknownSession)?
+            }
         };
+        if entry.config.session.is_unaffiliated() {
+            return Err(Discard::UnknownSession);
+        }
         if datagram.ttl.is_none_or(|ttl| ttl < entry.config.minimum_ttl) {
             return Err(Discard::Ttl);
         }
@@ -447,9 +488,17 @@ impl Sessions {
     }
 
     fn forget(&mut self, discriminator: NonZeroU32) {
-        self.entries.remove(&discriminator);
         self.transmissions.remove(discriminator);
         self.expiries.remove(discriminator);
+        let Some(entry) = self.entries.remove(&discriminator) else { return };
+        let far_end = entry.config.far_end();
+        if self.far_ends.get(&far_end) == Some(&discriminator) {
+            let mut others = self.entries.iter();
+            match others.find(|(_, other)| other.config.far_end() == far_end) {
+                Some((other, _)) => self.far_ends.insert(far_end, *other),
+                None => self.far_ends.remove(&far_end),
+            };
+        }
     }
 
     fn new_discriminator(&mut self) -> NonZeroU32 {
