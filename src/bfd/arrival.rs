@@ -9,11 +9,22 @@
 //! that was set in between and not of the router: such a datagram came now. So a clock that jumps
 //! may delay a verdict by as long as we did not look; it can cause one only by a step forward that
 //! is smaller than that, while packets wait.
+//!
+//! Where many had been waiting, some may have found no room: what the last one says of when the router
+//! was last heard is worth nothing then, and it came now, too.
 use std::time::{Duration, Instant};
 
+/// Fewer find room in the least buffer that a host gives to those who may not ask for more.
+const FIND_ROOM: usize = 128;
+
 /// When a datagram came whose stamp has this age (`None`: it is from the future), if the stamp can
-/// be believed.
-pub(super) fn arrival(now: Instant, empty_at: Instant, age: Option<Duration>) -> Option<Instant> {
+/// be believed. So many have been read since the socket was seen empty, at `empty_at` or later.
+pub(super) fn arrival(
+    now: Instant,
+    empty_at: Instant,
+    age: Option<Duration>,
+    waited: usize,
+) -> Option<Instant> {
     let at = now.checked_sub(age?)?;
-    (at >= empty_at).then_some(at)
+    (at >= empty_at && waited < FIND_ROOM).then_some(at)
 }

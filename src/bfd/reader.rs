@@ -42,6 +42,8 @@ pub(super) struct Reader {
     control: Vec<u8>,
     /// Nothing that is read from now on came before that
     empty_at: Instant,
+    /// How many have been read since then
+    waited: usize,
     /// When the last datagram came, if that is known
     read_until: Option<Instant>,
 }
@@ -59,6 +61,7 @@ impl Reader {
             length: 0,
             control: nix::cmsg_space!(libc::c_int, libc::timespec),
             empty_at: Instant::now(),
+            waited: 0,
             read_until: None,
         })
     }
@@ -75,7 +78,7 @@ impl Reader {
             match recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, control, flags) {
                 Ok(message) => message,
                 Err(Errno::EAGAIN) => {
-                    self.empty_at = looked_at;
+                    (self.empty_at, self.waited) = (looked_at, 0);
                     return Ok(None);
                 }
                 Err(error) => return Err(error.into()),
@@ -94,7 +97,8 @@ impl Reader {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Instant::now();
         let age = stamp.and_then(|stamp| wall.checked_sub(Duration::from(stamp)));
-        self.read_until = arrival(now, self.empty_at, age);
+        self.read_until = arrival(now, self.empty_at, age, self.waited);
+        self.waited += 1;
         Ok(Some(Read { source, ttl, at: self.read_until.unwrap_or(now) }))
     }
 

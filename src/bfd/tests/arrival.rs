@@ -18,6 +18,15 @@ fn a_stamp_is_believed_between_the_last_look_and_now() {
         (None, None),
     ];
     for (age, expected) in table {
-        assert_eq!(arrival(now, empty_at, age), expected, "{age:?}");
+        assert_eq!(arrival(now, empty_at, age, 0), expected, "{age:?}");
     }
+}
+
+#[test]
+fn what_may_have_found_no_room_is_not_missed() {
+    let now = start();
+    let empty_at = now - millis(100);
+    let stamp = |waited| arrival(now, empty_at, Some(millis(40)), waited);
+    assert_eq!(stamp(127), Some(now - millis(40)));
+    assert_eq!(stamp(128), None);
 }
