@@ -12,12 +12,14 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::{NonZeroU8, NonZeroU32};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use nix::unistd::gettid;
 use tokio::sync::{mpsc, oneshot};
 use vipcast::bfd::driver::{Command, Event, Handle, Report, spawn};
+use vipcast::bfd::echo;
 use vipcast::bfd::packet::{Diag, Packet, State};
 use vipcast::bfd::session;
 use vipcast::bfd::sessions::{Config, Generation, Hops};
@@ -113,29 +115,46 @@ fn report(handle: &Handle) -> Report {
     answer.blocking_recv().expect("the thread answers")
 }
 
-/// The number of the thread of that name.
-fn thread(name: &str) -> i32 {
+/// The number of the thread of that name, if it runs.
+fn thread(name: &str) -> Option<i32> {
     let mut tasks = std::fs::read_dir("/proc/self/task").expect("/proc").flatten();
     let is_it = |path: &std::path::Path| {
         std::fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
     };
-    let task = tasks.find(|task| is_it(&task.path())).expect("the thread runs");
-    task.file_name().to_str().and_then(|name| name.parse().ok()).expect("a number")
+    let task = tasks.find(|task| is_it(&task.path()))?;
+    Some(task.file_name().to_str().and_then(|name| name.parse().ok()).expect("a number"))
+}
+
+/// There is one at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Ends the thread.
+fn end(handle: Handle) {
+    WATCHED.store(0, Relaxed);
+    drop(handle);
+    while thread("bfd").is_some() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Wants a session with each of them; what they send with.
+fn peers(handle: &Handle) -> Vec<(u8, UdpSocket)> {
+    let peers = (1..=PEERS).map(|number| {
+        handle.send(Command::Set(format!("peer{number}").into(), config(number)));
+        let socket = UdpSocket::bind((peer(number), 0)).expect("a port");
+        socket.set_ttl(255).expect("a TTL");
+        (number, socket)
+    });
+    peers.collect()
 }
 
 #[test]
 fn the_bfd_thread_allocates_nothing_once_its_sessions_are_up() {
+    let _one = ONE.lock();
     let (events, mut from_bfd) = mpsc::channel(1024);
     let handle = spawn(7, events).expect("a thread");
     let host = SocketAddr::new(HOST.into(), Hops::Single.port());
-    let sockets: Vec<(u8, UdpSocket)> = (1..=PEERS)
-        .map(|number| {
-            handle.send(Command::Set(format!("peer{number}").into(), config(number)));
-            let socket = UdpSocket::bind((peer(number), 0)).expect("a port");
-            socket.set_ttl(255).expect("a TTL");
-            (number, socket)
-        })
-        .collect();
+    let sockets = peers(&handle);
     let ours = |number: u8| {
         let sessions = report(&handle).sessions.into_iter();
         let mut of_peer = sessions.filter(|look| look.config.remote.ip == peer(number));
@@ -159,7 +178,8 @@ fn the_bfd_thread_allocates_nothing_once_its_sessions_are_up() {
     let before = report(&handle);
     assert!(handle.ping(), "the watchdog hears of it when the thread hangs, and only then");
 
-    WATCHED.store(thread("bfd"), Relaxed);
+    WATCHED.store(thread("bfd").expect("it runs"), Relaxed);
+    let calls_before = CALLS.load(Relaxed);
     let start = Instant::now();
     for round in 0..ROUNDS {
         // Now and then a question that must be answered, and what is dropped.
@@ -172,10 +192,14 @@ fn the_bfd_thread_allocates_nothing_once_its_sessions_are_up() {
         }
         std::thread::sleep(Duration::from_micros(500));
     }
-    let calls = CALLS.load(Relaxed);
+    let calls = CALLS.load(Relaxed) - calls_before;
 
     let after = report(&handle);
-    assert_ne!(CALLS.load(Relaxed), calls, "a report needs memory: the counting works");
+    assert_ne!(
+        CALLS.load(Relaxed) - calls_before,
+        calls,
+        "a report needs memory: the counting works"
+    );
     let sum = |report: &Report, of: fn(&session::Counters) -> u64| {
         report.sessions.iter().map(|look| of(&look.session.counters)).sum::<u64>()
     };
@@ -185,4 +209,36 @@ fn the_bfd_thread_allocates_nothing_once_its_sessions_are_up() {
     assert_eq!(received, u64::from(ROUNDS) * u64::from(PEERS), "none was lost");
     assert!(sent >= received / 10, "{sent} packets in {elapsed:?}: at least the answers");
     assert_eq!(calls, 0, "{received} packets in, {sent} out");
+    end(handle);
+}
+
+#[test]
+#[ignore = "needs root, for packet sockets: sudo lab/test"]
+fn nor_does_it_for_echo_packets() {
+    let _one = ONE.lock();
+    let (events, mut from_bfd) = mpsc::channel(1024);
+    let handle = spawn(7, events).expect("a thread");
+    let session = session::Config {
+        echo: Some(echo::Config { interval: Duration::from_millis(3), unaffiliated: true }),
+        ..config(1).session
+    };
+    handle.send(Command::Set("peer".into(), Config { session, ..config(1) }));
+    // What goes out on the loopback interface comes in there.
+    let path = echo::Path { interface: 1, router: [0; 6], local: HOST.into(), forwards: false };
+    handle.send(Command::EchoPath("peer".into(), path));
+    let mut events = std::iter::from_fn(|| from_bfd.blocking_recv());
+    events
+        .find(|event| matches!(event, Event::Session(_, _, session::Event::Up)))
+        .expect("they come back");
+    let echo = |report: Report| report.sessions[0].session.echo.expect("it is wanted");
+    let before = echo(report(&handle));
+    WATCHED.store(thread("bfd").expect("it runs"), Relaxed);
+    let calls = CALLS.load(Relaxed);
+    std::thread::sleep(Duration::from_secs(2));
+    let calls = CALLS.load(Relaxed) - calls;
+    let after = echo(report(&handle));
+    let returned = after.returned - before.returned;
+    assert!(returned > 50, "{returned} of {}", after.sent - before.sent);
+    assert_eq!(calls, 0, "{returned} came back");
+    end(handle);
 }
