@@ -242,6 +242,11 @@ impl Keyring {
         self.next = (!is_current).then(|| signer(authentication, key, sequence));
     }
 
+    /// The number that the next packet gets.
+    pub(super) fn transmit_sequence(&self) -> u32 {
+        self.current.transmit_sequence
+    }
+
     pub(super) fn sign(&mut self, payload: &mut Payload) {
         self.current.sign(payload);
     }

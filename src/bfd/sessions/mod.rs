@@ -6,6 +6,9 @@
 //! Beyond RFC 5880 §6.3, a packet must come from the address of its peer even where it names our
 //! discriminator.
 mod echo;
+mod snapshot;
+
+pub use snapshot::Snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -139,6 +142,8 @@ struct Entry {
     answers: echo_function::Allowance,
     /// `None` also while the key of its authentication is not known
     keyring: Option<Keyring>,
+    /// Where its packets go on from counting, with the first key, if that matters
+    sequence: Option<u32>,
     discards: Discards,
     /// No longer wanted: until then the peer is told so
     leaving: Option<Instant>,
@@ -260,13 +265,18 @@ impl Sessions {
             entry.leave(now);
             self.settle(discriminator, now);
         }
+        let discriminator = self.new_discriminator();
+        let session = Session::new(config.session, discriminator, self.random.u64(..), now);
+        self.insert(peer, config, session, now);
+    }
+
+    fn insert(&mut self, peer: &PeerName, config: Config, session: Session, now: Instant) {
         // Two sessions between the same two ends would contradict each other.
         let rivals = self.entries.iter().filter(|(_, entry)| entry.config.may_share_ends(&config));
         for rival in rivals.map(|(rival, _)| *rival).collect::<Vec<_>>() {
             self.forget(rival);
         }
-        let discriminator = self.new_discriminator();
-        let session = Session::new(config.session, discriminator, self.random.u64(..), now);
+        let discriminator = session.discriminator();
         self.far_ends.insert(config.far_end(), discriminator);
         let entry = Entry {
             peer: peer.clone(),
@@ -275,6 +285,7 @@ impl Sessions {
             path: None,
             answers: echo_function::Allowance::default(),
             keyring: None,
+            sequence: None,
             discards: Discards::default(),
             leaving: None,
         };
@@ -290,11 +301,12 @@ impl Sessions {
         key: Key,
         now: Instant,
     ) {
-        let sequence = self.random.u32(..);
+        let random = self.random.u32(..);
         let Some((discriminator, entry)) = self.wanted_mut(peer) else { return };
         if entry.config.authentication.as_ref() != Some(authentication) {
             return; // it was changed once more meanwhile, and that key comes, too
         }
+        let sequence = entry.sequence.take().unwrap_or(random);
         match &mut entry.keyring {
             Some(keyring) => keyring.change(authentication, key, sequence),
             None => entry.keyring = Some(Keyring::new(authentication, key, sequence)),

@@ -2,7 +2,7 @@
 use super::*;
 use crate::bfd::authentication::{Authentication, Keyring, Method, Payload};
 use crate::bfd::discard::Discard;
-use crate::bfd::sessions::{self, Datagram, Generation, Hops, Sessions};
+use crate::bfd::sessions::{self, Datagram, Generation, Hops, Sessions, Snapshot};
 use crate::secret::{Key, Secret};
 
 const METHODS: [Method; 5] = [
@@ -225,5 +225,26 @@ fn a_key_is_changed_here_and_then_there_without_a_flap() {
         pair.set_key(1, &after, "mellon");
         pair.run(secs(60));
         assert_eq!(pair.changes(), [(1, 0), (1, 0)], "{before:?}");
+    }
+}
+
+#[test]
+fn a_session_that_another_process_goes_on_with_is_still_signed_in_sequence() {
+    for method in METHODS {
+        let authentication = wanted(method, 1);
+        let mut pair = Pair::new([Some(authentication.clone()), Some(authentication.clone())]);
+        pair.set_key(0, &authentication, "sesame");
+        pair.set_key(1, &authentication, "sesame");
+        pair.run(secs(10));
+        let snapshot = pair.ends[0].snapshot(&"peer".into(), pair.now).expect("a session");
+        let text = serde_json::to_string(&snapshot).expect("JSON");
+        let snapshot: Snapshot = serde_json::from_str(&text).expect("what was written");
+        let mut next = Sessions::new(99);
+        let config = Pair::wanted(0, Some(authentication.clone()));
+        next.resume(&"peer".into(), config, &snapshot, pair.now);
+        pair.ends[0] = next;
+        pair.set_key(0, &authentication, "sesame");
+        pair.run(secs(60));
+        assert_eq!(pair.changes(), [(0, 0), (1, 0)], "{method:?}: nobody noticed");
     }
 }
