@@ -196,7 +196,9 @@ impl Speaker {
 fn bfd_goes_on(before: &Peer, after: &Peer) -> bool {
     let ends = |peer: &Peer| {
         let Transport { remote, source_address, .. } = &peer.bgp.transport;
-        Some((peer.bfd.as_ref()?.hops, remote.clone(), *source_address))
+        let bfd = peer.bfd.as_ref()?;
+        let is_unaffiliated = bfd.session.is_unaffiliated();
+        Some((bfd.hops, is_unaffiliated, remote.clone(), *source_address))
     };
     ends(before).is_some() && ends(before) == ends(after)
 }

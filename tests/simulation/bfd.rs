@@ -120,3 +120,23 @@ fn a_router_without_bfd_that_no_longer_forwards_is_left() {
     world.run(secs(2));
     assert!(announced(&mut world) && world.status().peers[0].bfd.as_ref().is_some_and(|it| it.up));
 }
+
+#[test]
+fn a_reload_changes_how_a_router_is_watched_without_harm() {
+    let plain = BASE;
+    let echo = &BASE.replace("[bfd.tor]\n", "[bfd.tor]\necho = true\n");
+    let unaffiliated = &BASE.replace("[bfd.tor]\n", "[bfd.tor]\necho = \"unaffiliated\"\n");
+    let mut world = on_the_wire(plain);
+    world.run(secs(20));
+    for config in [echo, unaffiliated, plain, unaffiliated, echo, plain] {
+        world.reload(config);
+        world.run(secs(30));
+        let status = world.status();
+        let look = &status.peers[0];
+        let log = world.log_text();
+        assert_eq!((look.sessions, look.bfd.as_ref().map(|bfd| bfd.up)), (1, Some(true)), "{log}");
+        assert_eq!(world.routes("tor1"), ["203.0.113.5/32"]);
+        let echo = world.bfd_report().sessions[0].session.echo;
+        assert_eq!(echo.is_some_and(|echo| echo.returned > 100), config == unaffiliated);
+    }
+}

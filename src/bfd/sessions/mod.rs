@@ -82,12 +82,18 @@ impl Config {
     /// nobody asked for another.
     #[must_use]
     pub fn is_same_session(&self, other: &Self) -> bool {
-        let identity = |config: &Self| (config.generation, config.source, config.far_end());
+        let identity = |config: &Self| {
+            let is_unaffiliated = config.session.is_unaffiliated();
+            (config.generation, config.source, config.far_end(), is_unaffiliated)
+        };
         identity(self) == identity(other)
     }
 
     /// Whether the peer cannot tell the two apart: the kernel may choose any source.
     fn may_share_ends(&self, other: &Self) -> bool {
+        if self.session.is_unaffiliated() || other.session.is_unaffiliated() {
+            return false; // the peer has no part in one of them
+        }
         let sources = self.source.zip(other.source);
         self.far_end() == other.far_end() && sources.is_none_or(|(ours, theirs)| ours == theirs)
     }
