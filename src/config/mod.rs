@@ -10,7 +10,6 @@ mod bfd;
 mod bgp;
 mod check;
 mod files;
-mod http;
 mod name;
 mod peer;
 mod policy;

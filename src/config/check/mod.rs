@@ -1,19 +1,21 @@
 //! `[service.*.check.*]`
+mod http;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::http::http;
 use super::problem::Problem;
 use super::table::{Located, Table, untext};
 use super::value::{Percent, Text};
-use crate::check::http;
+use crate::check::http::address;
 use crate::check::schedule::Pace;
 use crate::check::tcp::Tcp;
 use crate::check::{Check, Probe};
 use crate::service::CheckConfig;
 use crate::service::health::Thresholds;
+use http::http;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -65,7 +67,7 @@ pub(super) fn check(
         }
     };
     let target = match &probe {
-        Some(Probe::Http(http)) => http::address(&http.url),
+        Some(Probe::Http(http)) => address(&http.url),
         Some(Probe::Tcp(tcp)) => Some(tcp.target.ip()),
         None => None,
     };

@@ -7,12 +7,12 @@ use reqwest::header::{
 };
 use reqwest::{Certificate, Method, Url};
 
-use super::check::NO_PORT;
-use super::files;
-use super::problem::Problem;
-use super::table::{Located, Table};
-use super::value::{Statuses, Text};
+use super::NO_PORT;
 use crate::check::http::{self, Http, Tls};
+use crate::config::files;
+use crate::config::problem::Problem;
+use crate::config::table::{Located, Table};
+use crate::config::value::{Statuses, Text};
 use crate::sys;
 
 /// What this daemon's HTTP client says by itself.
