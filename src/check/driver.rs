@@ -11,10 +11,8 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
-use super::http::{Clients, Prepared};
 use super::schedule::{Mode, Schedule};
-use super::tcp::Tcp;
-use super::{Check, CheckId, Failure, Outcome, Probe, Progress};
+use super::{Check, CheckId, Failure, Outcome, Progress, Run, Shared};
 use crate::sys;
 
 /// So many probes at a time, as when all checks begin or their services hang, need so much memory
@@ -61,7 +59,7 @@ pub fn spawn(
     let driver = Driver {
         schedule: Schedule::new(seed),
         checks: HashMap::new(),
-        clients: Clients::default(),
+        shared: Shared::default(),
         probes: JoinSet::new(),
         most_probes: 0,
         reports,
@@ -75,7 +73,7 @@ pub fn spawn(
 struct Driver {
     schedule: Schedule,
     checks: HashMap<CheckId, (Arc<Running>, Option<AbortHandle>)>,
-    clients: Clients,
+    shared: Shared,
     probes: JoinSet<(CheckId, Generation)>,
     /// The most there were at a time, since memory was last given back
     most_probes: usize,
@@ -84,17 +82,10 @@ struct Driver {
 
 /// A check with all that its probes need.
 struct Running {
-    probe: Ready,
+    /// Or why it could not be set up, and fails
+    probe: Result<Box<dyn Run>, Failure>,
     timeout: Duration,
     generation: Generation,
-}
-
-/// A probe that can be run.
-enum Ready {
-    Http(Box<Prepared>),
-    Tcp(Tcp),
-    /// It could not be set up, so it fails
-    Broken(Failure),
 }
 
 impl Driver {
@@ -133,13 +124,7 @@ impl Driver {
     fn handle_command(&mut self, command: Command) {
         match command {
             Command::Start(id, check, generation) => {
-                let probe = match &check.probe {
-                    Probe::Http(http) => match self.clients.prepare(http) {
-                        Ok(prepared) => Ready::Http(Box::new(prepared)),
-                        Err(failure) => Ready::Broken(failure),
-                    },
-                    Probe::Tcp(tcp) => Ready::Tcp(tcp.clone()),
-                };
+                let probe = check.probe.kind().prepare(&mut self.shared);
                 let running = Running { probe, timeout: check.timeout, generation };
                 self.end_probe(&id);
                 self.checks.insert(id.clone(), (Arc::new(running), None));
@@ -191,9 +176,8 @@ impl Running {
         let mut progress = Progress::default();
         let probe = async {
             match &self.probe {
-                Ready::Http(http) => http.run(&mut progress).await,
-                Ready::Tcp(tcp) => tcp.run(&mut progress).await,
-                Ready::Broken(failure) => Err(failure.clone()),
+                Ok(probe) => probe.run(&mut progress).await,
+                Err(failure) => Err(failure.clone()),
             }
         };
         let limit = self.timeout;

@@ -12,7 +12,7 @@ use reqwest::{Certificate, Client, Method, Response, Url, redirect, retry};
 
 use super::tcp::contains;
 use super::tls;
-use super::{Failure, Progress, quoted};
+use super::{Failure, Kind, Probing, Progress, Run, Shared, quoted};
 use crate::sys;
 
 /// A body longer than this is a failure: whatever it is, it is not the answer to a health check.
@@ -84,8 +84,8 @@ impl Http {
 }
 
 /// An [`Http`] with its client, ready to run.
-#[derive(Clone, Debug)]
-pub(super) struct Prepared {
+#[derive(Debug)]
+struct Prepared {
     http: Http,
     client: Client,
 }
@@ -110,7 +110,7 @@ impl Clients {
     /// # Errors
     ///
     /// When TLS cannot be set up, for want of certificate authorities for one.
-    pub(super) fn prepare(&mut self, http: &Http) -> Result<Prepared, Failure> {
+    fn prepare(&mut self, http: &Http) -> Result<Prepared, Failure> {
         let mut http = http.clone();
         let secure = http.url.scheme() == "https";
         let mut pin = None;
@@ -190,9 +190,24 @@ impl reqwest::dns::Resolve for NoNames {
     }
 }
 
+impl Kind for Http {
+    fn address(&self) -> Option<IpAddr> {
+        address(&self.url)
+    }
+
+    fn prepare(&self, shared: &mut Shared) -> Result<Box<dyn Run>, Failure> {
+        Ok(Box::new(shared.clients.prepare(self)?))
+    }
+}
+
+impl Run for Prepared {
+    fn run<'a>(&'a self, progress: &'a mut Progress) -> Probing<'a> {
+        Box::pin(self.probe(progress))
+    }
+}
+
 impl Prepared {
-    /// Runs one probe.
-    pub(super) async fn run(&self, progress: &mut Progress) -> Result<(), Failure> {
+    async fn probe(&self, progress: &mut Progress) -> Result<(), Failure> {
         let http = &self.http;
         let mut request = self
             .client

@@ -1,8 +1,9 @@
 //! Is a local service healthy? A [`Check`] is the definition, a probe one execution of it, an
 //! [`Outcome`] its result. What follows from outcomes is decided in `service/`.
 //!
-//! A kind of probe is one file and one line in [`Probe`]. Probes run on a thread of their own, so
-//! that a TLS handshake never delays a withdrawal; the [`schedule`] says when each is due.
+//! A kind of probe is one file and one line in the table of [`Probe`], and the same on the side of
+//! the configuration (`KINDS` in `config/check/`). Probes run on a thread of their own, so that a
+//! TLS handshake never delays a withdrawal; the [`schedule`] says when each is due.
 //!
 //! A target is an address, never a name to be resolved: a health check that depends on DNS fails
 //! with it.
@@ -17,7 +18,10 @@ mod tests;
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
 
 use crate::route::{CheckName, ServiceName};
 use crate::sys;
@@ -45,22 +49,78 @@ impl Check {
     }
 }
 
-/// Every kind of probe.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Probe {
+/// Makes of the table of kinds all that must know each of them.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident($kind:ty)),+ $(,)?) => {
+        /// Every kind of probe.
+        #[derive(Clone, Debug, Eq, PartialEq)]
+        pub enum Probe {
+            $($(#[$doc])* $name(Box<$kind>)),+
+        }
+
+        impl Probe {
+            fn kind(&self) -> &dyn Kind {
+                match self {
+                    $(Self::$name(kind) => &**kind),+
+                }
+            }
+        }
+
+        $(impl From<$kind> for Probe {
+            fn from(kind: $kind) -> Self {
+                Self::$name(Box::new(kind))
+            }
+        })+
+    };
+}
+
+kinds! {
     /// A request, and an answer to be judged
-    Http(Box<http::Http>),
+    Http(http::Http),
     /// A connection, and perhaps an exchange over it
     Tcp(tcp::Tcp),
 }
 
+impl Probe {
+    /// The address that is probed, if there is one.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.kind().address()
+    }
+}
+
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http(http) => http.fmt(f),
-            Self::Tcp(tcp) => tcp.fmt(f),
-        }
+        self.kind().fmt(f)
     }
+}
+
+/// What the file of a kind has. `Display` is how the status shows it: "tcp 203.0.113.5:80".
+trait Kind: fmt::Display {
+    /// The address that is probed, if there is one.
+    fn address(&self) -> Option<IpAddr>;
+
+    /// Makes what all its probes need.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be had; every probe has failed then.
+    fn prepare(&self, shared: &mut Shared) -> Result<Box<dyn Run>, Failure>;
+}
+
+/// What is made of a [`Kind`], ready to be run.
+trait Run: Send + Sync {
+    /// Runs one probe. It can be dropped at any time, when its own is over.
+    fn run<'a>(&'a self, progress: &'a mut Progress) -> Probing<'a>;
+}
+
+/// A probe under way.
+type Probing<'a> = BoxFuture<'a, Result<(), Failure>>;
+
+/// What probes of one kind share.
+#[derive(Debug, Default)]
+struct Shared {
+    clients: http::Clients,
 }
 
 /// Which check.

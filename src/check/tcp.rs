@@ -2,12 +2,12 @@
 #![expect(clippy::disallowed_types, reason = "driver: a probe is I/O")]
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Failure, Progress, quoted};
+use super::{Failure, Kind, Probing, Progress, Run, Shared, quoted};
 
 /// No answer needs to be longer to show that a service lives.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -29,9 +29,24 @@ impl fmt::Display for Tcp {
     }
 }
 
+impl Kind for Tcp {
+    fn address(&self) -> Option<IpAddr> {
+        Some(self.target.ip())
+    }
+
+    fn prepare(&self, _: &mut Shared) -> Result<Box<dyn Run>, Failure> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Run for Tcp {
+    fn run<'a>(&'a self, progress: &'a mut Progress) -> Probing<'a> {
+        Box::pin(self.probe(progress))
+    }
+}
+
 impl Tcp {
-    /// Runs one probe.
-    pub(super) async fn run(&self, progress: &mut Progress) -> Result<(), Failure> {
+    async fn probe(&self, progress: &mut Progress) -> Result<(), Failure> {
         let mut stream = TcpStream::connect(self.target)
             .await
             .map_err(|error| Failure::io("cannot connect", &error))?;

@@ -147,9 +147,10 @@ fn build(sources: Vec<Source>, unreadable: Vec<Problem>) -> Result<Config, Error
 pub fn keys() -> Vec<(&'static str, &'static str)> {
     let reading = Reading::default();
     let text = "[bgp]\n[peer.x.tcp-ao]\n[bfd.x.auth]\n[pool.x]\n[advertisement.x]\n[community]\n\
-                [service.x.check.http]\nhttp = \"\"\n[service.x.check.tcp]\ntcp = \"\"\n\
                 [metrics]\n[log]\n";
-    read(&reading, &[Source { path: String::new(), text: text.into() }]);
+    let checks = check::kinds().map(|kind| format!("[service.x.check.{kind}]\n{kind} = \"\"\n"));
+    let text = checks.fold(text.to_owned(), |text, check| text + &check);
+    read(&reading, &[Source { path: String::new(), text }]);
     reading.keys.into_inner().into_iter().collect()
 }
 

@@ -24,6 +24,14 @@ pub(super) fn untext<T>(located: Located<Text<T>>) -> Located<T> {
     Located { value: located.value.0, place: located.place }
 }
 
+/// The keys that a reader asks for, whatever is written.
+pub(super) fn asked_by<T>(read: impl Fn(&mut Table<'_>) -> T) -> BTreeSet<&'static str> {
+    let reading = Reading::default();
+    let mut table = Table::top(&reading, 0, DeTable::new());
+    read(&mut table);
+    table.known
+}
+
 /// What all tables share: the collected problems, and the keys that exist.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
@@ -279,6 +287,19 @@ impl<'a> Table<'a> {
     /// Whether a key is written, without reading it.
     pub(super) fn has(&self, key: &str) -> Option<Place> {
         self.entries.get(key).map(|(place, _)| place.clone())
+    }
+
+    /// Keys that are known and not looked at.
+    pub(super) fn skip(&mut self, keys: &BTreeSet<&'static str>) {
+        for key in keys {
+            self.known.insert(key);
+            self.entries.remove(*key);
+        }
+    }
+
+    /// Takes away a key that nobody has asked for.
+    pub(super) fn take_unknown(&mut self, key: &str) -> Option<Place> {
+        self.entries.remove(key).map(|(place, _)| place)
     }
 
     /// Whether something is written that nobody has asked for.

@@ -8,6 +8,7 @@ use reqwest::header::{
 use reqwest::{Certificate, Method, Url};
 
 use super::NO_PORT;
+use crate::check::Probe;
 use crate::check::http::{self, Http, Tls};
 use crate::config::files;
 use crate::config::problem::Problem;
@@ -19,7 +20,7 @@ use crate::sys;
 const RESERVED: &[HeaderName] = &[CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// What to request.
-pub(super) fn http(table: &mut Table<'_>) -> Option<Http> {
+pub(super) fn read(table: &mut Table<'_>) -> Option<Probe> {
     let url = table.optional::<String>("http").and_then(|written| url(table, &written));
     let method = table.or("method", Text(Method::GET)).0;
     let host = table.optional::<String>("host");
@@ -40,7 +41,7 @@ pub(super) fn http(table: &mut Table<'_>) -> Option<Http> {
     let redirects = table.number("redirects", 0..=20).map_or(0, |most| most.value);
     let tls = tls(table);
     let (host, body) = (host.map(|host| host.value), body.map(|body| body.value));
-    Some(Http { url: url?, method, host, headers, status, body, redirects, tls })
+    Some(Http { url: url?, method, host, headers, status, body, redirects, tls }.into())
 }
 
 fn url(table: &Table<'_>, written: &Located<String>) -> Option<Url> {

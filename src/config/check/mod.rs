@@ -1,21 +1,21 @@
-//! `[service.*.check.*]`
+//! `[service.*.check.*]`: a file for each kind of check, and what all have in common.
 mod http;
+mod tcp;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::problem::Problem;
-use super::table::{Located, Table, untext};
+use super::problem::{Place, Problem};
+use super::table::{Located, Table, asked_by, untext};
 use super::value::{Percent, Text};
-use crate::check::http::address;
 use crate::check::schedule::Pace;
 use crate::check::tcp::Tcp;
 use crate::check::{Check, Probe};
 use crate::service::CheckConfig;
 use crate::service::health::Thresholds;
-use http::http;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -23,14 +23,38 @@ const RISE: NonZeroU32 = NonZeroU32::new(2).expect("not zero");
 const FALL: NonZeroU32 = NonZeroU32::new(3).expect("not zero");
 const JITTER: Percent = Percent(5);
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
-pub(super) const NO_PORT: &str = "nothing can listen on port 0";
+const NO_PORT: &str = "nothing can listen on port 0";
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// A kind of check.
+struct Kind {
+    /// The key that says it
+    key: &'static str,
+    /// What that may be set to
+    example: &'static str,
+    /// Takes it and all that goes with it, whatever is written. `None` where it cannot be used,
+    /// which is reported.
+    read: fn(&mut Table<'_>) -> Option<Probe>,
+}
+
+const KINDS: &[Kind] = &[
+    Kind { key: "http", example: "\"http://203.0.113.5/healthz\"", read: http::read },
+    Kind { key: "tcp", example: "\"203.0.113.5:80\"", read: tcp::read },
+];
+
+/// Keys that say kinds of later versions, or go with them.
+const LATER: &[&str] = &["dns", "query", "grpc", "exec", "unit", "file", "tls", "udp"];
+
+/// The keys of which a check has one.
+pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.key)
+}
 
 /// Stands for a check that could not be read, so that nothing else is said about it.
 pub(super) fn broken() -> CheckConfig {
     let target = SocketAddr::from(([127, 0, 0, 1], 1));
     let pace = Pace { steady: INTERVAL, changing: INTERVAL, down: INTERVAL, jitter_percent: 0 };
-    let probe = Probe::Tcp(Tcp { target, send: None, expect: None });
+    let probe = Tcp { target, send: None, expect: None }.into();
     let check = Arc::new(Check { probe, timeout: TIMEOUT, pace });
     CheckConfig { check, thresholds: Thresholds { rise: RISE, fall: FALL } }
 }
@@ -41,36 +65,24 @@ pub(super) fn check(
     vips: &[Located<IpAddr>],
     keep_address: bool,
 ) -> Option<CheckConfig> {
-    let kinds_of_later = ["dns", "query", "grpc", "exec", "unit", "file", "tls", "udp"];
-    let refused = table.later(&kinds_of_later, "this version cannot do it; use http or tcp");
+    let refused =
+        table.later(LATER, &format!("this version cannot do it; use {}", either(kinds())));
     let (pace, timeout) = pace(&mut table);
     let mut count = |key, default| {
         let written = table.number::<u32>(key, 1..=1000).and_then(|n| NonZeroU32::new(n.value));
         written.unwrap_or(default)
     };
     let thresholds = Thresholds { rise: count("rise", RISE), fall: count("fall", FALL) };
-    let kinds = (table.has("http"), table.has("tcp"));
-    let http = kinds.0.as_ref().and_then(|_| http(&mut table));
-    let tcp = kinds.1.as_ref().and_then(|_| tcp(&mut table));
-    let probe = match kinds {
-        (Some(first), Some(second)) => {
-            let message = "a check has one kind, this one has two";
-            let problem = Problem::new(&second, message).also(&first, "the other one");
-            table.problem(problem.help("make it two checks"));
-            None
-        }
-        (Some(_), None) => http.map(|http| Probe::Http(Box::new(http))),
-        (None, Some(_)) => tcp.map(Probe::Tcp),
-        (None, None) => {
-            no_kind(&mut table, refused);
-            None
-        }
-    };
-    let target = match &probe {
-        Some(Probe::Http(http)) => address(&http.url),
-        Some(Probe::Tcp(tcp)) => Some(tcp.target.ip()),
-        None => None,
-    };
+    let written: Vec<_> =
+        KINDS.iter().filter_map(|kind| Some((kind, table.has(kind.key)?))).collect();
+    let mut probes: Vec<_> = written.iter().map(|(kind, _)| (kind.read)(&mut table)).collect();
+    match &written[..] {
+        [] => no_kind(&mut table, refused),
+        [(kind, _)] => refuse_other_kinds(&mut table, kind),
+        [(_, first), (_, second), ..] => several_kinds(&table, first, second, written.len()),
+    }
+    let probe = probes.pop().flatten().filter(|_| written.len() == 1);
+    let target = probe.as_ref().and_then(Probe::address);
     if !keep_address && vips.iter().any(|vip| Some(vip.value) == target) {
         let message =
             "this check probes the VIP, which is not on the host while the service is down";
@@ -82,14 +94,45 @@ pub(super) fn check(
     Some(CheckConfig { check, thresholds })
 }
 
-/// Reads on with the keys of every kind, so that a misspelt one is found among them.
+/// Nothing says what to probe. A misspelt key is searched for among those of every kind.
 fn no_kind(table: &mut Table<'_>, is_refused: bool) {
-    http(table);
-    tcp(table);
+    for kind in KINDS {
+        table.skip(&asked_by(kind.read));
+    }
     if !is_refused && !table.has_unknown() {
         let message = format!("[{}] does not say what to probe", table.path());
-        let help = "write http = \"http://203.0.113.5/healthz\" or tcp = \"203.0.113.5:80\"";
+        let help =
+            format!("write {}", either(KINDS.iter().map(|k| format!("{} = {}", k.key, k.example))));
         table.problem(Problem::new(table.place(), message).help(help));
+    }
+}
+
+fn several_kinds(table: &Table<'_>, first: &Place, second: &Place, count: usize) {
+    let number = if count == 2 { "two".into() } else { count.to_string() };
+    let message = format!("a check has one kind, this one has {number}");
+    let problem = Problem::new(second, message).also(first, "the other one");
+    table.problem(problem.help(format!("make it {number} checks")));
+}
+
+/// Keys that only checks of other kinds have.
+fn refuse_other_kinds(table: &mut Table<'_>, kind: &Kind) {
+    let others: Vec<_> = KINDS.iter().map(|kind| (kind.key, asked_by(kind.read))).collect();
+    let keys: BTreeSet<_> = others.iter().flat_map(|(_, keys)| keys).copied().collect();
+    for key in keys {
+        let Some(place) = table.take_unknown(key) else { continue };
+        let theirs = others.iter().filter(|(_, keys)| keys.contains(key));
+        let theirs = either(theirs.map(|(kind, _)| format!("`{kind}`")));
+        let message = format!("`{key}` has no use with `{}`", kind.key);
+        table.problem(Problem::new(&place, message).help(format!("it goes with {theirs}")));
+    }
+}
+
+/// "a, b or c"
+fn either(all: impl Iterator<Item = impl ToString>) -> String {
+    let mut all: Vec<String> = all.map(|one| one.to_string()).collect();
+    match all.pop() {
+        Some(last) if !all.is_empty() => format!("{} or {last}", all.join(", ")),
+        last => last.unwrap_or_default(),
     }
 }
 
@@ -120,14 +163,4 @@ fn pace(table: &mut Table<'_>) -> (Pace, Duration) {
     }
     let Text(Percent(jitter_percent)) = table.or("jitter", Text(JITTER));
     (Pace { steady, changing, down, jitter_percent }, timeout)
-}
-
-fn tcp(table: &mut Table<'_>) -> Option<Tcp> {
-    let target = table.optional::<Text<SocketAddr>>("tcp").map(untext);
-    if let Some(target) = target.as_ref().filter(|target| target.value.port() == 0) {
-        table.problem(Problem::new(&target.place, NO_PORT));
-    }
-    let send = table.optional::<String>("send").map(|text| text.value);
-    let expect = table.optional::<String>("expect").map(|text| text.value);
-    Some(Tcp { target: target?.value, send, expect })
 }
