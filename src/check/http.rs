@@ -5,13 +5,15 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use reqwest::header::{CONNECTION, HOST, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, Method, Response, Url, redirect, retry};
 
+use super::socket::Origin;
 use super::tcp::contains;
-use super::tls;
+use super::trust::{self, Identity, Trust};
 use super::{Failure, Kind, Probing, Progress, Run, Shared, quoted};
 use crate::sys;
 
@@ -35,24 +37,40 @@ pub struct Http {
     pub body: Option<String>,
     /// How many redirects to follow
     pub redirects: u8,
+    /// In place of the URL's address and port
+    pub unix_socket: Option<PathBuf>,
+    /// Our end, without a Unix socket
+    pub origin: Origin,
+    /// What is spoken
+    pub version: Version,
     /// How far to trust the server
-    pub tls: Tls,
+    pub trust: Trust,
+    /// What a server is shown that asks for a certificate
+    pub identity: Option<Identity>,
 }
 
-/// How a server's certificate is judged.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Tls {
-    /// By the certificate authorities of the host
-    System,
-    /// By these, in PEM form
-    Authorities(Vec<u8>),
-    /// Not at all
-    Unverified,
+/// What is spoken.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Version {
+    /// HTTP/1.1
+    #[default]
+    Http1,
+    /// HTTP/2 alone
+    Http2,
 }
 
 impl fmt::Display for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http {} {}", self.method, self.url)
+        write!(f, "http {} ", self.method)?;
+        match &self.unix_socket {
+            None => self.url.fmt(f),
+            Some(path) => {
+                let from = self.url.as_str().find("://").map_or(0, |at| at + 3);
+                let (scheme, rest) = self.url.as_str().split_at(from);
+                let rest = rest.find('/').map_or("/", |at| rest.split_at(at).1);
+                write!(f, "{scheme}unix:{}:{rest}", path.display())
+            }
+        }
     }
 }
 
@@ -60,6 +78,11 @@ impl fmt::Display for Http {
 pub const SUCCESS: RangeInclusive<u16> = 200..=299;
 
 impl Http {
+    /// Whether the server goes by the host of the URL, and not by the Host header.
+    fn is_named_by_url(&self) -> bool {
+        self.url.scheme() == "https" || self.version == Version::Http2
+    }
+
     fn wrong_status(&self, response: &Response) -> Failure {
         let ranges = self.status.iter().map(|range| match (range.start(), range.end()) {
             (first, last) if first == last => first.to_string(),
@@ -98,8 +121,11 @@ pub(super) struct Clients(HashMap<Key, Client>);
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Key {
     /// `None` without TLS
-    tls: Option<Tls>,
+    tls: Option<(Trust, Option<Identity>)>,
     redirects: u8,
+    unix_socket: Option<PathBuf>,
+    origin: Origin,
+    version: Version,
     /// A name that stands for an address
     pin: Option<(String, IpAddr)>,
 }
@@ -112,20 +138,26 @@ impl Clients {
     /// When TLS cannot be set up, for want of certificate authorities for one.
     fn prepare(&mut self, http: &Http) -> Result<Prepared, Failure> {
         let mut http = http.clone();
-        let secure = http.url.scheme() == "https";
         let mut pin = None;
         if let Some(address) = address(&http.url) {
-            if let Some(name) = http.host.as_ref().filter(|_| secure) {
-                // The URL's host is what TLS goes by, so the name takes the address's place and
-                // stands for it.
+            if let Some(name) = http.host.as_ref().filter(|_| http.is_named_by_url()) {
+                // The URL's host is what TLS and HTTP/2 go by, so the name takes the address's
+                // place and stands for it.
                 http.url.set_host(Some(name)).map_err(|error| Failure::new(error.to_string()))?;
             }
             let host = http.url.host_str().unwrap_or_default();
             let is_name = host.parse::<IpAddr>().is_err() && !host.starts_with('[');
             pin = is_name.then(|| (host.to_owned(), address));
         }
-        let tls = (secure || http.redirects > 0).then(|| http.tls.clone());
-        let key = Key { tls, redirects: http.redirects, pin };
+        let tls = http.url.scheme() == "https" || http.redirects > 0;
+        let key = Key {
+            tls: tls.then(|| (http.trust.clone(), http.identity.clone())),
+            redirects: http.redirects,
+            unix_socket: http.unix_socket.clone(),
+            origin: http.origin.clone(),
+            version: http.version,
+            pin,
+        };
         let client = match self.0.get(&key) {
             Some(client) => client.clone(),
             None => {
@@ -142,7 +174,6 @@ impl Key {
     fn build(&self) -> reqwest::Result<Client> {
         let mut builder = Client::builder()
             .no_proxy()
-            .http1_only()
             .pool_max_idle_per_host(0)
             .redirect(match self.redirects {
                 0 => redirect::Policy::none(),
@@ -151,17 +182,30 @@ impl Key {
             .retry(retry::never())
             .referer(false)
             .user_agent(concat!("vipcast/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(NoNames));
-        builder = match &self.tls {
-            // Loading the host's authorities costs time and memory, and fails where there are
-            // none.
+            .dns_resolver(Arc::new(NoNames))
+            .local_address(self.origin.address);
+        builder = match self.version {
+            Version::Http1 => builder.http1_only(),
+            Version::Http2 => builder.http2_prior_knowledge(),
+        };
+        if let Some(path) = &self.unix_socket {
+            builder = builder.unix_socket(path.as_path());
+        }
+        if let Some(interface) = &self.origin.interface {
+            builder = builder.interface(interface);
+        }
+        // Loading the host's authorities costs time and memory, and fails where there are none.
+        builder = match self.tls.as_ref().map(|(trust, _)| trust) {
             None => builder.tls_certs_only([]),
-            Some(Tls::System) => builder,
-            Some(Tls::Authorities(pem)) => {
+            Some(Trust::System) => builder,
+            Some(Trust::Authorities(pem)) => {
                 builder.tls_certs_only(Certificate::from_pem_bundle(pem)?)
             }
-            Some(Tls::Unverified) => builder.tls_danger_accept_invalid_certs(true),
+            Some(Trust::Unverified) => builder.tls_danger_accept_invalid_certs(true),
         };
+        if let Some((_, Some(identity))) = &self.tls {
+            builder = builder.identity(reqwest::Identity::from_pem(identity.pem())?);
+        }
         if let Some((name, address)) = &self.pin {
             builder = builder.resolve(name, SocketAddr::new(*address, 0)); // 0: the URL's port
         }
@@ -191,8 +235,11 @@ impl reqwest::dns::Resolve for NoNames {
 }
 
 impl Kind for Http {
-    fn address(&self) -> Option<IpAddr> {
-        address(&self.url)
+    fn addresses(&self) -> Vec<IpAddr> {
+        match address(&self.url) {
+            Some(target) if self.unix_socket.is_none() => self.origin.and(target),
+            _ => Vec::new(),
+        }
     }
 
     fn prepare(&self, shared: &mut Shared) -> Result<Box<dyn Run>, Failure> {
@@ -212,12 +259,14 @@ impl Prepared {
         let mut request = self
             .client
             .request(http.method.clone(), http.url.clone())
-            .headers(http.headers.clone())
-            .header(CONNECTION, HeaderValue::from_static("close"));
-        if let Some(name) = http.host.as_ref().filter(|_| http.url.scheme() == "http") {
+            .headers(http.headers.clone());
+        if http.version == Version::Http1 {
+            request = request.header(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(name) = http.host.as_ref().filter(|_| !http.is_named_by_url()) {
             request = request.header(HOST, name);
         }
-        let mut response = request.send().await.map_err(|error| Failure::of(&error))?;
+        let mut response = request.send().await.map_err(|error| self.refused(&error))?;
         let status = response.status();
         if !http.status.iter().any(|range| range.contains(&status.as_u16())) {
             return Err(http.wrong_status(&response));
@@ -243,6 +292,18 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    fn refused(&self, error: &reqwest::Error) -> Failure {
+        let failure = Failure::of(error);
+        // What HTTP/1.1 answers, taken for the head of a frame.
+        let is_older = failure.0.ends_with("frame with invalid size");
+        if self.http.version == Version::Http2 && is_older {
+            return Failure::new("the server does not speak HTTP/2");
+        }
+        failure
+    }
+}
+
 impl Failure {
     /// An error by its cause, without the URL that the operator knows.
     fn of(error: &reqwest::Error) -> Self {
@@ -255,7 +316,7 @@ impl Failure {
             cause = deeper;
         }
         let text = if let Some(error) = cause.downcast_ref() {
-            tls::describe(error)
+            trust::describe(error)
         } else if let Some(error) = cause.downcast_ref() {
             sys::describe(error)
         } else {

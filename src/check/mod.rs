@@ -10,8 +10,9 @@
 pub mod driver;
 pub mod http;
 pub mod schedule;
+pub mod socket;
 pub mod tcp;
-mod tls;
+pub mod trust;
 
 #[cfg(test)]
 mod tests;
@@ -82,10 +83,10 @@ kinds! {
 }
 
 impl Probe {
-    /// The address that is probed, if there is one.
+    /// The addresses that this host must have for it.
     #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
-        self.kind().address()
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.kind().addresses()
     }
 }
 
@@ -97,8 +98,8 @@ impl fmt::Display for Probe {
 
 /// What the file of a kind has. `Display` is how the status shows it: "tcp 203.0.113.5:80".
 trait Kind: fmt::Display {
-    /// The address that is probed, if there is one.
-    fn address(&self) -> Option<IpAddr>;
+    /// The addresses that this host must have for it.
+    fn addresses(&self) -> Vec<IpAddr>;
 
     /// Makes what all its probes need.
     ///

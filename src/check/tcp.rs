@@ -1,12 +1,8 @@
 //! The `tcp` probe: a connection is accepted and, if asked for, answers with what is expected.
-#![expect(clippy::disallowed_types, reason = "driver: a probe is I/O")]
-
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
+use super::socket::{Endpoint, Stream};
 use super::{Failure, Kind, Probing, Progress, Run, Shared, quoted};
 
 /// No answer needs to be longer to show that a service lives.
@@ -16,22 +12,30 @@ const MAX_ANSWER: usize = 64 * 1024;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tcp {
     /// Where
-    pub target: SocketAddr,
+    pub endpoint: Endpoint,
     /// Sent once connected
     pub send: Option<String>,
     /// To be found in what comes back
     pub expect: Option<String>,
 }
 
+impl Tcp {
+    /// A connection, and nothing said over it.
+    #[must_use]
+    pub fn to(target: SocketAddr) -> Self {
+        Self { endpoint: target.into(), send: None, expect: None }
+    }
+}
+
 impl fmt::Display for Tcp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tcp {}", self.target)
+        write!(f, "tcp {}", self.endpoint)
     }
 }
 
 impl Kind for Tcp {
-    fn address(&self) -> Option<IpAddr> {
-        Some(self.target.ip())
+    fn addresses(&self) -> Vec<IpAddr> {
+        self.endpoint.addresses()
     }
 
     fn prepare(&self, _: &mut Shared) -> Result<Box<dyn Run>, Failure> {
@@ -47,33 +51,25 @@ impl Run for Tcp {
 
 impl Tcp {
     async fn probe(&self, progress: &mut Progress) -> Result<(), Failure> {
-        let mut stream = TcpStream::connect(self.target)
-            .await
-            .map_err(|error| Failure::io("cannot connect", &error))?;
+        let mut stream = self.endpoint.open().await?;
         if let Some(text) = &self.send {
-            stream
-                .write_all(text.as_bytes())
-                .await
-                .map_err(|error| Failure::io("cannot send", &error))?;
+            stream.send(text.as_bytes()).await?;
         }
         match &self.expect {
-            Some(expected) => receive(&mut stream, expected.as_bytes(), progress).await,
+            Some(expected) => receive(&mut *stream, expected.as_bytes(), progress).await,
             None => Ok(()),
         }
     }
 }
 
 async fn receive(
-    stream: &mut TcpStream,
+    stream: &mut dyn Stream,
     expected: &[u8],
     progress: &mut Progress,
 ) -> Result<(), Failure> {
     let mut answer = Vec::new();
     loop {
-        let length = stream
-            .read_buf(&mut answer)
-            .await
-            .map_err(|error| Failure::io("cannot receive", &error))?;
+        let length = stream.receive(&mut answer).await?;
         if contains(&answer, expected) {
             return Ok(());
         }

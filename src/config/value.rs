@@ -10,6 +10,8 @@ use toml::de::{DeInteger, DeValue};
 
 use super::LogLevel;
 use crate::bgp::connection::RemoteAsn;
+use crate::check::http::Version;
+use crate::check::socket::Target;
 use crate::route::{Asn, Role};
 use crate::service::Require;
 
@@ -140,6 +142,18 @@ impl Written for SocketAddr {
     }
 }
 
+impl Written for Target {
+    const EXPECTED: &'static str = "an address and a port, such as \"203.0.113.5:80\" or \
+        \"[2001:db8::1]:80\", or a Unix socket, such as \"unix:/run/app.sock\"";
+
+    fn understand(text: &str) -> Option<Self> {
+        match text.strip_prefix("unix:") {
+            Some(path) => path.starts_with('/').then(|| Self::Unix(path.into())),
+            None => text.parse().ok().map(Self::Address),
+        }
+    }
+}
+
 impl Written for LogLevel {
     const EXPECTED: &'static str = "\"trace\", \"debug\", \"info\", \"warn\" or \"error\"";
     const WORDS: &'static [&'static str] = &["trace", "debug", "info", "warn", "error"];
@@ -166,6 +180,19 @@ impl Written for Method {
         match text {
             "GET" => Some(Self::GET),
             "HEAD" => Some(Self::HEAD),
+            _ => None,
+        }
+    }
+}
+
+impl Written for Version {
+    const EXPECTED: &'static str = "\"1.1\" or \"2\"";
+    const WORDS: &'static [&'static str] = &["1.1", "2"];
+
+    fn understand(text: &str) -> Option<Self> {
+        match text {
+            "1.1" => Some(Self::Http1),
+            "2" => Some(Self::Http2),
             _ => None,
         }
     }

@@ -1,4 +1,7 @@
 //! The `http` probe without TLS.
+use std::net::TcpListener;
+
+use super::nginx::Nginx;
 use super::server::{Behaviour, start, start_hearing};
 use super::{failed, probe};
 
@@ -160,4 +163,40 @@ fn what_is_not_http_is_a_failure_with_its_reason() {
     }
     let text = http(Behaviour::Reset, "").expect_err("must fail");
     assert!(text.ends_with("connection reset by peer"), "{text}");
+}
+
+#[test]
+fn a_unix_socket_can_take_the_place_of_an_address() {
+    let nginx = Nginx::start("unix", 5);
+    let socket = nginx.folder.join("socket");
+    let keys = |body: &str| {
+        let socket = socket.display();
+        format!("http = \"http://unix:{socket}:/a?b\"\nhost = \"www.example.com\"\nbody = {body:?}")
+    };
+    assert_eq!(probe(&keys(" www.example.com, HTTP/1.1, client , from unix:")), Ok(()));
+    drop(nginx);
+    let text = probe(&keys("x")).expect_err("nobody is there");
+    assert_eq!(text, "cannot connect: no such file or directory");
+}
+
+#[test]
+fn a_request_comes_from_where_it_is_told() {
+    let address = start(Behaviour::Answer(OK));
+    let keys = |more: &str| format!("http = \"http://{address}/\"\n{more}");
+    assert_eq!(probe(&keys("interface = \"lo\"")), Ok(()));
+    let text = probe(&keys("interface = \"nosuch0\"")).expect_err("must fail");
+    assert_eq!(text, "cannot connect: no such device");
+    let text = probe(&keys("source-address = \"192.0.2.77\"")).expect_err("must fail");
+    assert_eq!(text, "cannot connect: cannot assign requested address");
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let to = listener.local_addr().expect("an address");
+    let client = std::thread::spawn(move || {
+        let (client, address) = listener.accept().expect("a client");
+        drop(client);
+        address.ip().to_string()
+    });
+    let keys = format!("http = \"http://{to}/\"\nsource-address = \"127.0.0.9\"");
+    probe(&keys).expect_err("it was hung up on");
+    assert_eq!(client.join().expect("no panic"), "127.0.0.9");
 }

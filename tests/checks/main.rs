@@ -6,6 +6,7 @@
 )]
 
 mod http;
+mod nginx;
 mod server;
 mod tcp;
 mod tls;
@@ -133,4 +134,9 @@ fn what_a_probe_is_shows_in_the_status() {
     let http: Probe = check("http = \"https://203.0.113.5:8443/healthz?x=1\"").probe;
     assert_eq!(http.to_string(), "http GET https://203.0.113.5:8443/healthz?x=1");
     assert_eq!(check("tcp = \"[2001:db8::1]:25\"").probe.to_string(), "tcp [2001:db8::1]:25");
+    assert_eq!(check("tcp = \"unix:/run/app\"").probe.to_string(), "tcp unix:/run/app");
+    let http = check("http = \"http://unix:/run/app.sock:/healthz?x=1\"").probe;
+    assert_eq!(http.to_string(), "http GET http://unix:/run/app.sock:/healthz?x=1");
+    let http = check("http = \"http://unix:/run/app.sock\"").probe;
+    assert_eq!(http.to_string(), "http GET http://unix:/run/app.sock:/");
 }

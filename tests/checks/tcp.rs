@@ -1,6 +1,10 @@
 //! The `tcp` probe.
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::thread;
 
+use super::nginx::Nginx;
 use super::server::{Behaviour, start, start_hearing};
 use super::{failed, probe};
 
@@ -86,4 +90,50 @@ fn control_characters_of_a_server_do_not_reach_the_log() {
     let text =
         probe(&format!("tcp = \"{address}\"\nsend = \"x\"\nexpect = \"ok\"")).expect_err("fails");
     assert!(!text.contains(char::is_control), "{text:?}");
+}
+
+#[test]
+fn a_probe_comes_from_where_it_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let keys =
+        |more: &str| format!("tcp = \"{}\"\n{more}", listener.local_addr().expect("an address"));
+    let both = "source-address = \"127.0.0.9\"\ninterface = \"lo\"";
+    assert_eq!(probe(&keys(both)), Ok(()));
+    let (_, client) = listener.accept().expect("a client");
+    assert_eq!(client.ip().to_string(), "127.0.0.9");
+    let result = probe(&keys("source-address = \"192.0.2.77\""));
+    let text = "cannot probe from 192.0.2.77: cannot assign requested address";
+    assert_eq!(result, failed(text));
+    let result = probe(&keys("interface = \"nosuch0\""));
+    assert_eq!(result, failed("cannot use interface nosuch0: no such device"));
+}
+
+#[test]
+fn a_unix_socket_can_be_probed() {
+    let folder = std::env::temp_dir().join(format!("vipcast-unix-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join("socket");
+    let keys = format!("tcp = \"unix:{}\"\nexpect = \"+OK\"", path.display());
+    assert_eq!(probe(&keys), failed("cannot connect: no such file or directory"));
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let server = thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        client.write_all(b"+OK\n").expect("it listens");
+    });
+    assert_eq!(probe(&keys), Ok(()));
+    server.join().expect("no panic");
+    assert_eq!(probe(&keys), failed("cannot connect: connection refused"));
+    std::fs::remove_dir_all(&folder).expect("ours");
+}
+
+#[test]
+fn a_server_that_waits_for_the_proxy_protocol_gets_it() {
+    let nginx = Nginx::start("proxy", 5);
+    let keys = format!(
+        "tcp = \"127.0.0.1:{}\"\nsend = \"GET / HTTP/1.0\\r\\n\\r\\n\"\nexpect = \"from 127.0.0.1\"",
+        nginx.behind_proxy
+    );
+    assert_eq!(probe(&format!("{keys}\nproxy-protocol = true")), Ok(()));
+    let text = probe(&keys).expect_err("nginx waits for another header");
+    assert!(text.starts_with("closed, expected") || text.ends_with("reset by peer"), "{text}");
 }

@@ -1,104 +1,7 @@
 //! The `http` probe over TLS, against nginx with certificates made for the test.
-use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
-
+use super::nginx::{Nginx, openssl};
 use super::server::{Behaviour, start};
 use super::{failed, probe};
-
-/// nginx with one certificate; it ends with the value.
-struct Nginx {
-    child: Child,
-    folder: PathBuf,
-    port: u16,
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn openssl(folder: &Path, arguments: &str) {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
-    let output = output.expect("openssl is installed (lab/install does that)");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-impl Nginx {
-    /// Serves as `www.example.com` with a certificate of an authority of our own, in `ca.pem`.
-    /// `days` may be negative: it expired.
-    fn start(name: &str, days: i32) -> Self {
-        Self::serve(name, days, "cert.pem", "key.pem")
-    }
-
-    /// The same with one of the certificates that are made: that of the authority, for one.
-    fn serve(name: &str, days: i32, certificate: &str, key: &str) -> Self {
-        let unique = format!("vipcast-tls-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(unique);
-        fs::create_dir_all(&folder).expect("a folder");
-        openssl(
-            &folder,
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 10 \
-                          -keyout ca.key -out ca.pem -subj /CN=lab-authority",
-        );
-        openssl(
-            &folder,
-            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem \
-                          -out request.pem -subj /CN=www.example.com",
-        );
-        let names = "subjectAltName=DNS:www.example.com\nbasicConstraints=CA:FALSE\n";
-        fs::write(folder.join("names"), names).expect("a file");
-        openssl(
-            &folder,
-            &format!(
-                "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -days {days} \
-                                   -out cert.pem -extfile names"
-            ),
-        );
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = free.local_addr().expect("an address").port();
-        drop(free);
-        let text = format!(
-            "worker_processes 1; daemon off; pid nginx.pid; error_log error.log;\n\
-             events {{ }}\n\
-             http {{ access_log off; client_body_temp_path tmp; proxy_temp_path tmp;\n\
-             fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;\n\
-             server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {certificate};\n\
-             ssl_certificate_key {key}; location / {{ return 200 \"$ssl_server_name $host\\n\"; }} }} }}\n"
-        );
-        fs::write(folder.join("nginx.conf"), text).expect("a file");
-        let child = Command::new("nginx")
-            .args(["-p", folder.to_str().expect("UTF-8"), "-c", "nginx.conf", "-e", "error.log"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nginx is installed (lab/install does that)");
-        let nginx = Self { child, folder, port };
-        for _ in 0..600 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return nginx;
-            }
-            sleep(Duration::from_millis(50));
-        }
-        let log = fs::read_to_string(nginx.folder.join("error.log")).unwrap_or_default();
-        assert!(log.is_empty(), "nginx did not start: {log}");
-        nginx
-    }
-
-    fn keys(&self, more: &str) -> String {
-        format!("http = \"https://127.0.0.1:{}/\"\n{more}", self.port)
-    }
-
-    fn authority(&self) -> String {
-        format!("ca-file = \"{}\"", self.folder.join("ca.pem").display())
-    }
-}
 
 #[test]
 fn a_certificate_is_judged_by_name_authority_and_date() {
@@ -170,4 +73,41 @@ fn a_server_that_does_not_speak_tls_or_stalls_is_a_failure() {
         "http = \"https://{silent}/\"\ntls-verify = false\ninterval = \"1s\"\ntimeout = \"100ms\""
     );
     assert_eq!(probe(&keys), failed("no answer within 100ms"));
+}
+
+#[test]
+fn a_server_that_asks_for_a_certificate_is_shown_one() {
+    let nginx = Nginx::start("client", 5);
+    let named = format!("{}\nhost = \"www.example.com\"", nginx.authority());
+    let file = |name: &str| nginx.folder.join(name).display().to_string();
+    let shown =
+        format!("certificate-file = {:?}\nkey-file = {:?}", file("cert.pem"), file("key.pem"));
+    let success = "body = \"client SUCCESS\"";
+    assert_eq!(probe(&nginx.keys(&format!("{named}\n{shown}\n{success}"))), Ok(()));
+    let none = probe(&nginx.keys(&format!("{named}\n{success}")));
+    assert_eq!(none, failed("\"client SUCCESS\" is not in the response body"));
+}
+
+#[test]
+fn http_2_is_spoken_where_it_is_asked_for() {
+    let nginx = Nginx::start("version", 5);
+    let named = format!("{}\nhost = \"www.example.com\"", nginx.authority());
+    let version = |version: &str| format!("{named}\nversion = \"{version}\"\n");
+    let two = version("2") + "body = \"www.example.com www.example.com, HTTP/2.0\"";
+    assert_eq!(probe(&nginx.keys(&two)), Ok(()));
+    let one = version("1.1") + "body = \"HTTP/1.1\"";
+    assert_eq!(probe(&nginx.keys(&one)), Ok(()));
+    let plain = format!(
+        "http = \"http://127.0.0.1:{}/\"\nversion = \"2\"\nhost = \"www.example.com\"\n\
+         body = \" www.example.com, HTTP/2.0\"",
+        nginx.plain_http2
+    );
+    assert_eq!(probe(&plain), Ok(()));
+}
+
+#[test]
+fn a_server_without_http_2_is_told_so() {
+    let old = start(Behaviour::Answer("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
+    let keys = format!("http = \"http://{old}/\"\nversion = \"2\"");
+    assert_eq!(probe(&keys), failed("the server does not speak HTTP/2"));
 }

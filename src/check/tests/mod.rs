@@ -1,7 +1,7 @@
 //! Drives the check cores through their public methods, on a virtual clock.
 #![expect(clippy::disallowed_methods, reason = "a test picks where its clock starts")]
 mod schedule;
-mod tls;
+mod trust;
 
 use std::time::{Duration, Instant};
 

@@ -5,23 +5,23 @@ use std::path::PathBuf;
 use reqwest::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
 };
-use reqwest::{Certificate, Method, Url};
+use reqwest::{Method, Url};
 
 use super::NO_PORT;
+use super::endpoint::{To, origin};
+use super::trust::{identity, trust};
 use crate::check::Probe;
-use crate::check::http::{self, Http, Tls};
-use crate::config::files;
+use crate::check::http::{self, Http, Version};
 use crate::config::problem::Problem;
 use crate::config::table::{Located, Table};
 use crate::config::value::{Statuses, Text};
-use crate::sys;
 
 /// What this daemon's HTTP client says by itself.
 const RESERVED: &[HeaderName] = &[CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// What to request.
 pub(super) fn read(table: &mut Table<'_>) -> Option<Probe> {
-    let url = table.optional::<String>("http").and_then(|written| url(table, &written));
+    let target = table.optional::<String>("http").and_then(|written| target(table, &written));
     let method = table.or("method", Text(Method::GET)).0;
     let host = table.optional::<String>("host");
     if let Some(host) = &host {
@@ -39,9 +39,51 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<Probe> {
         table.problem(Problem::new(&body.place, message).help("write method = \"GET\""));
     }
     let redirects = table.number("redirects", 0..=20).map_or(0, |most| most.value);
-    let tls = tls(table);
+    let to = target.as_ref().and_then(|(url, unix_socket)| match unix_socket {
+        Some(_) => Some(To::UnixSocket),
+        None => http::address(url).map(To::Address),
+    });
+    let origin = origin(table, to);
+    let Text(version) = table.or("version", Text(Version::Http1));
+    let (trust, identity) = (trust(table), identity(table));
     let (host, body) = (host.map(|host| host.value), body.map(|body| body.value));
-    Some(Http { url: url?, method, host, headers, status, body, redirects, tls }.into())
+    let (url, unix_socket) = target?;
+    let http = Http {
+        url,
+        method,
+        host,
+        headers,
+        status,
+        body,
+        redirects,
+        unix_socket,
+        origin,
+        version,
+        trust,
+        identity,
+    };
+    Some(http.into())
+}
+
+/// A URL, and the Unix socket that may take the place of its host, as nginx writes it:
+/// "http://unix:/run/app.sock:/healthz".
+fn target(table: &Table<'_>, written: &Located<String>) -> Option<(Url, Option<PathBuf>)> {
+    let text = &written.value;
+    let Some((scheme, (path, rest))) = text
+        .split_once("://unix:")
+        .map(|(scheme, path)| (scheme, path.split_once(':').unwrap_or((path, "/"))))
+    else {
+        return Some((url(table, written)?, None));
+    };
+    if !path.starts_with('/') || !rest.starts_with('/') {
+        let message = "a Unix socket is written with its path, and that of the URL after a colon";
+        let help = "write http = \"http://unix:/run/app.sock:/healthz\"";
+        table.problem(Problem::new(&written.place, message).help(help));
+        return None;
+    }
+    let value = format!("{scheme}://localhost{rest}");
+    let url = url(table, &Located { value, place: written.place.clone() })?;
+    Some((url, Some(path.into())))
 }
 
 fn url(table: &Table<'_>, written: &Located<String>) -> Option<Url> {
@@ -151,26 +193,4 @@ fn headers(table: &mut Table<'_>, host: Option<&Located<String>>) -> HeaderMap {
         }
     }
     headers
-}
-
-fn tls(table: &mut Table<'_>) -> Tls {
-    let verify = table.or("tls-verify", true);
-    let file = table.optional::<PathBuf>("ca-file");
-    let Some(file) = file else {
-        return if verify { Tls::System } else { Tls::Unverified };
-    };
-    if !verify {
-        let message = "`ca-file` has no use with tls-verify = false";
-        table.problem(Problem::new(&file.place, message));
-    }
-    let path = file.value.display();
-    let problem = |message| table.problem(Problem::new(&file.place, message));
-    match files::read_referenced(&file.value) {
-        Err(error) => problem(format!("cannot read {path}: {}", sys::describe(&error))),
-        Ok(pem) => match Certificate::from_pem_bundle(&pem) {
-            Ok(certificates) if !certificates.is_empty() => return Tls::Authorities(pem),
-            _ => problem(format!("{path} holds no certificate in PEM form")),
-        },
-    }
-    Tls::Unverified
 }

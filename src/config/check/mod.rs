@@ -1,6 +1,8 @@
 //! `[service.*.check.*]`: a file for each kind of check, and what all have in common.
+mod endpoint;
 mod http;
 mod tcp;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -54,7 +56,7 @@ pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
 pub(super) fn broken() -> CheckConfig {
     let target = SocketAddr::from(([127, 0, 0, 1], 1));
     let pace = Pace { steady: INTERVAL, changing: INTERVAL, down: INTERVAL, jitter_percent: 0 };
-    let probe = Tcp { target, send: None, expect: None }.into();
+    let probe = Tcp::to(target).into();
     let check = Arc::new(Check { probe, timeout: TIMEOUT, pace });
     CheckConfig { check, thresholds: Thresholds { rise: RISE, fall: FALL } }
 }
@@ -82,11 +84,11 @@ pub(super) fn check(
         [(_, first), (_, second), ..] => several_kinds(&table, first, second, written.len()),
     }
     let probe = probes.pop().flatten().filter(|_| written.len() == 1);
-    let target = probe.as_ref().and_then(Probe::address);
-    if !keep_address && vips.iter().any(|vip| Some(vip.value) == target) {
+    let needed = probe.as_ref().map(Probe::addresses).unwrap_or_default();
+    if !keep_address && vips.iter().any(|vip| needed.contains(&vip.value)) {
         let message =
-            "this check probes the VIP, which is not on the host while the service is down";
-        let help = "with keep-address = false, probe another address of the host";
+            "this check needs the VIP, which is not on the host while the service is down";
+        let help = "with keep-address = false, use another address of the host";
         table.problem(Problem::new(table.place(), message).help(help));
     }
     table.finish();

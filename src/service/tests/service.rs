@@ -17,7 +17,7 @@ fn check(port: u16, rise: u32, fall: u32) -> CheckConfig {
     let second = Duration::from_secs(1);
     let pace = Pace { steady: second, changing: second, down: second, jitter_percent: 0 };
     let target = SocketAddr::from(([127, 0, 0, 1], port));
-    let probe = Tcp { target, send: None, expect: None }.into();
+    let probe = Tcp::to(target).into();
     let check = Arc::new(Check { probe, timeout: second, pace });
     CheckConfig { check, thresholds: thresholds(rise, fall) }
 }

@@ -1,12 +1,81 @@
-//! What rustls has to say about a server, in words and with the way out.
-use std::fmt::Debug;
+//! How servers with TLS are judged, what they are shown of us, and what rustls has to say about
+//! them, in words and with the way out.
+use std::fmt::{self, Debug};
 
 use jiff::Timestamp;
-use rustls::pki_types::UnixTime;
-use rustls::{CertificateError, Error, InvalidMessage};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, Error, InconsistentKeys, InvalidMessage};
 
 /// Names of a certificate that are shown.
 const NAMES: usize = 2;
+
+/// How a server's certificate is judged.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Trust {
+    /// By the certificate authorities of the host
+    System,
+    /// By these, in PEM form
+    Authorities(Vec<u8>),
+    /// Not at all
+    Unverified,
+}
+
+/// A certificate of our own, with its key.
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct Identity {
+    /// Both, one after the other
+    pem: Vec<u8>,
+}
+
+impl Identity {
+    /// Of what two files hold.
+    ///
+    /// # Errors
+    ///
+    /// Which of them cannot be used, and why.
+    pub fn new(certificate: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+        let chain = chain.unwrap_or_default();
+        if chain.is_empty() {
+            return Err(IdentityError::Certificate("holds no certificate in PEM form"));
+        }
+        let private = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|_| IdentityError::Key("holds no unencrypted key in PEM form"))?;
+        match CertifiedKey::from_der(chain, private, &ring::default_provider()) {
+            Ok(_) => Ok(Self { pem: [certificate, b"\n", key].concat() }),
+            Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+                Err(IdentityError::Key("is not the key of the certificate"))
+            }
+            Err(Error::InvalidCertificate(_)) => {
+                Err(IdentityError::Certificate("holds a certificate that cannot be read"))
+            }
+            Err(_) => Err(IdentityError::Key("holds a key of a kind that is not known")),
+        }
+    }
+
+    /// The certificate and the key.
+    pub(super) fn pem(&self) -> &[u8] {
+        &self.pem
+    }
+}
+
+impl Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity") // and not what it is
+    }
+}
+
+/// Why two files are no [`Identity`]: what is wrong with one of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IdentityError {
+    /// With that of the certificate
+    Certificate(&'static str),
+    /// With that of the key
+    Key(&'static str),
+}
 
 /// An error of TLS, for the operator of the service that is checked.
 #[expect(clippy::wildcard_enum_match_arm, reason = "most errors say nothing but their name")]

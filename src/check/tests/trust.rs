@@ -6,7 +6,7 @@ use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
 };
 
-use crate::check::tls::describe;
+use crate::check::trust::describe;
 
 fn certificate(error: CertificateError) -> String {
     describe(&Error::InvalidCertificate(error))
