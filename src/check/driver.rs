@@ -34,6 +34,22 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Generation(pub u64);
 
+/// Has a check probed at once, when what it asks about may have changed.
+#[derive(Debug)]
+pub(super) struct Wake {
+    id: CheckId,
+    generation: Generation,
+    driver: mpsc::UnboundedSender<(CheckId, Generation)>,
+}
+
+impl Wake {
+    /// Does so.
+    pub(super) fn wake(&self) {
+        // The driver is gone only when the process ends.
+        let _ = self.driver.send((self.id.clone(), self.generation));
+    }
+}
+
 /// What the owner is told.
 #[derive(Debug)]
 pub struct Report {
@@ -56,7 +72,10 @@ pub fn spawn(
     reports: mpsc::Sender<Report>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (waker, wakes) = mpsc::unbounded_channel();
     let driver = Driver {
+        waker,
+        wakes,
         schedule: Schedule::new(seed),
         checks: HashMap::new(),
         shared: Shared::default(),
@@ -71,6 +90,8 @@ pub fn spawn(
 }
 
 struct Driver {
+    waker: mpsc::UnboundedSender<(CheckId, Generation)>,
+    wakes: mpsc::UnboundedReceiver<(CheckId, Generation)>,
     schedule: Schedule,
     checks: HashMap<CheckId, (Arc<Running>, Option<AbortHandle>)>,
     shared: Shared,
@@ -101,16 +122,21 @@ impl Driver {
                     None => std::future::pending().await,
                 }
             };
-            // All three can be dropped half-way without losing anything.
+            // All can be dropped half-way without losing anything.
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => self.handle_command(command),
                     None => return,
                 },
+                Some((id, generation)) = self.wakes.recv() => {
+                    if self.is_current(&id, generation) {
+                        self.schedule.hasten(&id, Instant::now());
+                    }
+                }
                 Some(finished) = self.probes.join_next() => {
                     // The others were ended by us.
                     if let Ok((id, generation)) = finished
-                        && self.checks.get(&id).is_some_and(|(c, _)| c.generation == generation)
+                        && self.is_current(&id, generation)
                     {
                         self.schedule.handle_finished(&id, Instant::now());
                     }
@@ -121,10 +147,15 @@ impl Driver {
         }
     }
 
+    fn is_current(&self, id: &CheckId, generation: Generation) -> bool {
+        self.checks.get(id).is_some_and(|(check, _)| check.generation == generation)
+    }
+
     fn handle_command(&mut self, command: Command) {
         match command {
             Command::Start(id, check, generation) => {
-                let probe = check.probe.kind().prepare(&mut self.shared);
+                let wake = Wake { id: id.clone(), generation, driver: self.waker.clone() };
+                let probe = check.probe.kind().prepare(&mut self.shared, wake);
                 let running = Running { probe, timeout: check.timeout, generation };
                 self.end_probe(&id);
                 self.checks.insert(id.clone(), (Arc::new(running), None));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use reqwest::header::{CONNECTION, HOST, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, Method, Response, Url, redirect, retry};
 
+use super::driver::Wake;
 use super::socket::Origin;
 use super::tcp::contains;
 use super::trust::{self, Identity, Trust};
@@ -242,7 +243,7 @@ impl Kind for Http {
         }
     }
 
-    fn prepare(&self, shared: &mut Shared) -> Result<Box<dyn Run>, Failure> {
+    fn prepare(&self, shared: &mut Shared, _: Wake) -> Result<Box<dyn Run>, Failure> {
         Ok(Box::new(shared.clients.prepare(self)?))
     }
 }

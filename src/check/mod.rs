@@ -8,11 +8,13 @@
 //! A target is an address, never a name to be resolved: a health check that depends on DNS fails
 //! with it.
 pub mod driver;
+pub mod file;
 pub mod http;
 pub mod schedule;
 pub mod socket;
 pub mod tcp;
 pub mod trust;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ use futures_util::future::BoxFuture;
 
 use crate::route::{CheckName, ServiceName};
 use crate::sys;
+use driver::Wake;
 
 /// How late a probe may be on a host that is overloaded and yet at work.
 const BUSY: Duration = Duration::from_secs(10);
@@ -80,6 +83,8 @@ kinds! {
     Http(http::Http),
     /// A connection, and perhaps an exchange over it
     Tcp(tcp::Tcp),
+    /// A file that is there or is not
+    File(file::File),
 }
 
 impl Probe {
@@ -101,12 +106,12 @@ trait Kind: fmt::Display {
     /// The addresses that this host must have for it.
     fn addresses(&self) -> Vec<IpAddr>;
 
-    /// Makes what all its probes need.
+    /// Makes what all its probes need. With `wake` a probe can be had before it is due.
     ///
     /// # Errors
     ///
     /// When that cannot be had; every probe has failed then.
-    fn prepare(&self, shared: &mut Shared) -> Result<Box<dyn Run>, Failure>;
+    fn prepare(&self, shared: &mut Shared, wake: Wake) -> Result<Box<dyn Run>, Failure>;
 }
 
 /// What is made of a [`Kind`], ready to be run.
@@ -122,6 +127,7 @@ type Probing<'a> = BoxFuture<'a, Result<(), Failure>>;
 #[derive(Debug, Default)]
 struct Shared {
     clients: http::Clients,
+    watcher: watch::Watcher,
 }
 
 /// Which check.

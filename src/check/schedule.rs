@@ -61,6 +61,8 @@ struct Entry {
     due: Option<Instant>,
     /// How many probes have begun, as far as two
     begun: u8,
+    /// The next one is wanted as soon as this one has ended
+    hastened: bool,
 }
 
 /// All checks.
@@ -92,7 +94,8 @@ impl Schedule {
         self.last_first = Some(due);
         self.queue.insert((due, id.clone()));
         let mode = Mode::default();
-        self.entries.insert(id, Entry { pace, mode, grid: due, due: Some(due), begun: 0 });
+        let (grid, due) = (due, Some(due));
+        self.entries.insert(id, Entry { pace, mode, grid, due, begun: 0, hastened: false });
     }
 
     /// Forgets a check.
@@ -127,6 +130,25 @@ impl Schedule {
     pub fn handle_finished(&mut self, id: &CheckId, now: Instant) {
         if self.entries.get(id).is_some_and(|entry| entry.due.is_none()) {
             self.enqueue(id, now);
+        }
+        if self.entries.get(id).is_some_and(|entry| entry.hastened) {
+            self.hasten(id, now);
+        }
+    }
+
+    /// Puts in a probe at once, between two points of the grid: what it asks about has changed. One
+    /// that is under way may not have seen that, so another follows it.
+    pub fn hasten(&mut self, id: &CheckId, now: Instant) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.hastened = entry.due.is_none();
+        if let Some(due) = entry.due.filter(|due| *due > now) {
+            if entry.begun > 0 {
+                // The point that it waits for is still to come.
+                entry.grid -= entry.pace.interval(entry.mode);
+            }
+            entry.due = Some(now);
+            self.queue.remove(&(due, id.clone()));
+            self.queue.insert((now, id.clone()));
         }
     }
 

@@ -2,6 +2,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use super::driver::Wake;
 use super::socket::{Endpoint, Stream};
 use super::{Failure, Kind, Probing, Progress, Run, Shared, quoted};
 
@@ -38,7 +39,7 @@ impl Kind for Tcp {
         self.endpoint.addresses()
     }
 
-    fn prepare(&self, _: &mut Shared) -> Result<Box<dyn Run>, Failure> {
+    fn prepare(&self, _: &mut Shared, _: Wake) -> Result<Box<dyn Run>, Failure> {
         Ok(Box::new(self.clone()))
     }
 }

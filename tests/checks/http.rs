@@ -173,7 +173,7 @@ fn a_unix_socket_can_take_the_place_of_an_address() {
         let socket = socket.display();
         format!("http = \"http://unix:{socket}:/a?b\"\nhost = \"www.example.com\"\nbody = {body:?}")
     };
-    assert_eq!(probe(&keys(" www.example.com, HTTP/1.1, client , from unix:")), Ok(()));
+    assert_eq!(probe(&keys(" www.example.com, HTTP/1.1, request 1, client , from unix:")), Ok(()));
     drop(nginx);
     let text = probe(&keys("x")).expect_err("nobody is there");
     assert_eq!(text, "cannot connect: no such file or directory");

@@ -5,6 +5,7 @@
     reason = "these tests run servers and wait for probes"
 )]
 
+mod file;
 mod http;
 mod nginx;
 mod server;
@@ -137,6 +138,12 @@ fn what_a_probe_is_shows_in_the_status() {
     assert_eq!(check("tcp = \"unix:/run/app\"").probe.to_string(), "tcp unix:/run/app");
     let http = check("http = \"http://unix:/run/app.sock:/healthz?x=1\"").probe;
     assert_eq!(http.to_string(), "http GET http://unix:/run/app.sock:/healthz?x=1");
+    for (keys, shown) in [
+        ("file = \"/run/up\"", "file /run/up"),
+        ("file = \"/run/down\"\npresent = false", "no file /run/down"),
+    ] {
+        assert_eq!(check(keys).probe.to_string(), shown);
+    }
     let http = check("http = \"http://unix:/run/app.sock\"").probe;
     assert_eq!(http.to_string(), "http GET http://unix:/run/app.sock:/");
 }

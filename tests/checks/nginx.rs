@@ -74,7 +74,7 @@ impl Nginx {
              ssl_certificate {certificate}; ssl_certificate_key {key};\n\
              ssl_client_certificate ca.pem; ssl_verify_client optional;\n\
              location / {{ return 200 \"$ssl_server_name $host, $server_protocol, \
-             client $ssl_client_verify, from $remote_addr\\n\"; }} }} }}\n",
+             request $connection_requests, client $ssl_client_verify, from $remote_addr\\n\"; }} }} }}\n",
             socket = folder.join("socket").display(),
         );
         fs::write(folder.join("nginx.conf"), text).expect("a file");

@@ -213,6 +213,40 @@ fn a_removed_check_is_never_due_again_whether_its_probe_runs_or_not() {
     assert_eq!(begin(&mut schedule, point + secs(60)), []);
 }
 
+#[test]
+fn a_probe_that_is_put_in_leaves_the_grid_alone() {
+    let (mut schedule, point) = settled(every(secs(1)), start());
+    let between = point + millis(300);
+    schedule.hasten(&id(0), between);
+    assert_eq!(next_probe(&mut schedule), between);
+    assert_eq!(next_probe(&mut schedule), point + secs(1));
+    schedule.hasten(&id(1), between);
+}
+
+#[test]
+fn a_probe_that_is_put_in_while_one_runs_follows_it() {
+    let (mut schedule, point) = settled(every(secs(1)), start());
+    let due = point + secs(1);
+    assert_eq!(begin(&mut schedule, due), [id(0)]);
+    for wish in 1..=3 {
+        schedule.hasten(&id(0), due + millis(wish));
+    }
+    assert_eq!(schedule.poll_timeout(), None);
+    let ended = due + millis(200);
+    schedule.handle_finished(&id(0), ended);
+    assert_eq!(next_probe(&mut schedule), ended);
+    assert_eq!(next_probe(&mut schedule), point + secs(2));
+}
+
+#[test]
+fn a_probe_that_is_due_already_is_not_put_off() {
+    let now = start();
+    let mut schedule = Schedule::new(7);
+    schedule.insert(id(0), every(secs(1)), now);
+    schedule.hasten(&id(0), now + millis(5));
+    assert_eq!(schedule.poll_timeout(), Some(now));
+}
+
 /// Adds a thousand checks, lets them end as they began and go to a mode, and returns when their
 /// second probes are due.
 fn second_round(pace: Pace, mode: Mode) -> Vec<Duration> {
@@ -268,6 +302,7 @@ enum Step {
     Insert(usize, Pace),
     Remove(usize),
     SetMode(usize, Mode),
+    Hasten(usize),
     Finish(usize),
     Wait(Duration),
 }
@@ -283,6 +318,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (number.clone(), pace).prop_map(|(number, pace)| Step::Insert(number, pace)),
         1 => number.clone().prop_map(Step::Remove),
         2 => (number.clone(), mode).prop_map(|(number, mode)| Step::SetMode(number, mode)),
+        1 => number.clone().prop_map(Step::Hasten),
         5 => number.prop_map(Step::Finish),
         5 => (0u64..2000).prop_map(|number| Step::Wait(millis(number))),
     ]
@@ -291,7 +327,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// What must be true of a check, whatever its place on the grid.
 #[derive(Clone, Copy)]
 enum Model {
-    Running,
+    /// And whether another one is to follow it at once
+    Running(bool),
     /// Its next probe begins in this span, ends included
     Waiting(Instant, Instant),
 }
@@ -335,10 +372,21 @@ proptest! {
                         }
                     }
                 }
+                Step::Hasten(number) => {
+                    schedule.hasten(&id(number), now);
+                    match checks.get_mut(&id(number)) {
+                        Some((_, _, Model::Running(hastened))) => *hastened = true,
+                        Some((_, _, Model::Waiting(_, last))) => *last = now.min(*last),
+                        None => {}
+                    }
+                }
                 Step::Finish(number) => {
                     schedule.handle_finished(&id(number), now);
-                    if let Some((pace, mode, model @ Model::Running)) = checks.get_mut(&id(number)) {
-                        *model = Model::Waiting(now, now + latest(*pace, *mode).1);
+                    if let Some((pace, mode, model)) = checks.get_mut(&id(number))
+                        && let Model::Running(hastened) = model
+                    {
+                        let wait = if *hastened { secs(0) } else { latest(*pace, *mode).1 };
+                        *model = Model::Waiting(now, now + wait);
                     }
                 }
                 Step::Wait(time) => now += time,
@@ -348,7 +396,7 @@ proptest! {
             prop_assert_eq!(timeout.is_some_and(|at| at <= now), !begun.is_empty());
             for id in begun {
                 let (_, _, model) = checks.get_mut(&id).expect("it was not removed");
-                let Model::Waiting(earliest, _) = std::mem::replace(model, Model::Running) else {
+                let Model::Waiting(earliest, _) = std::mem::replace(model, Model::Running(false)) else {
                     panic!("{id:?} runs already");
                 };
                 prop_assert!(earliest <= now);

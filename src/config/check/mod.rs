@@ -1,5 +1,6 @@
 //! `[service.*.check.*]`: a file for each kind of check, and what all have in common.
 mod endpoint;
+mod file;
 mod http;
 mod tcp;
 mod trust;
@@ -37,15 +38,32 @@ struct Kind {
     /// Takes it and all that goes with it, whatever is written. `None` where it cannot be used,
     /// which is reported.
     read: fn(&mut Table<'_>) -> Option<Probe>,
+    /// How many outcomes make a verdict, unless it is written
+    thresholds: Thresholds,
 }
 
+/// For what may fail once and be well: a packet may be lost.
+const REPEATED: Thresholds = Thresholds { rise: RISE, fall: FALL };
+/// For what is so or is not.
+const ONCE: Thresholds = Thresholds { rise: NonZeroU32::MIN, fall: NonZeroU32::MIN };
+
 const KINDS: &[Kind] = &[
-    Kind { key: "http", example: "\"http://203.0.113.5/healthz\"", read: http::read },
-    Kind { key: "tcp", example: "\"203.0.113.5:80\"", read: tcp::read },
+    kind("http", "\"http://203.0.113.5/healthz\"", http::read, REPEATED),
+    kind("tcp", "\"203.0.113.5:80\"", tcp::read, REPEATED),
+    kind("file", "\"/run/web.up\"", file::read, ONCE),
 ];
 
+const fn kind(
+    key: &'static str,
+    example: &'static str,
+    read: fn(&mut Table<'_>) -> Option<Probe>,
+    thresholds: Thresholds,
+) -> Kind {
+    Kind { key, example, read, thresholds }
+}
+
 /// Keys that say kinds of later versions, or go with them.
-const LATER: &[&str] = &["dns", "query", "grpc", "exec", "unit", "file", "tls", "udp"];
+const LATER: &[&str] = &["udp", "tls", "dns", "query", "grpc", "exec", "unit"];
 
 /// The keys of which a check has one.
 pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
@@ -67,16 +85,11 @@ pub(super) fn check(
     vips: &[Located<IpAddr>],
     keep_address: bool,
 ) -> Option<CheckConfig> {
-    let refused =
-        table.later(LATER, &format!("this version cannot do it; use {}", either(kinds())));
     let (pace, timeout) = pace(&mut table);
-    let mut count = |key, default| {
-        let written = table.number::<u32>(key, 1..=1000).and_then(|n| NonZeroU32::new(n.value));
-        written.unwrap_or(default)
-    };
-    let thresholds = Thresholds { rise: count("rise", RISE), fall: count("fall", FALL) };
     let written: Vec<_> =
         KINDS.iter().filter_map(|kind| Some((kind, table.has(kind.key)?))).collect();
+    let refused = refuse_later(&mut table, written.is_empty());
+    let thresholds = thresholds(&mut table, written.first().map(|(kind, _)| kind.thresholds));
     let mut probes: Vec<_> = written.iter().map(|(kind, _)| (kind.read)(&mut table)).collect();
     match &written[..] {
         [] => no_kind(&mut table, refused),
@@ -94,6 +107,23 @@ pub(super) fn check(
     table.finish();
     let check = Arc::new(Check { probe: probe?, timeout, pace });
     Some(CheckConfig { check, thresholds })
+}
+
+/// Whether there were any. They are no suggestions for checks that have a kind.
+fn refuse_later(table: &mut Table<'_>, is_without_kind: bool) -> bool {
+    let mut written = LATER.iter().filter(|key| table.has(key).is_some());
+    let help = format!("this version cannot do it; use {}", either(kinds()));
+    (written.next().is_some() || is_without_kind) && table.later(LATER, &help)
+}
+
+/// `rise` and `fall`, or those of the kind.
+fn thresholds(table: &mut Table<'_>, of_kind: Option<Thresholds>) -> Thresholds {
+    let default = of_kind.unwrap_or(REPEATED);
+    let mut count = |key, default| {
+        let written = table.number::<u32>(key, 1..=1000).and_then(|n| NonZeroU32::new(n.value));
+        written.unwrap_or(default)
+    };
+    Thresholds { rise: count("rise", default.rise), fall: count("fall", default.fall) }
 }
 
 /// Nothing says what to probe. A misspelt key is searched for among those of every kind.
