@@ -14,6 +14,7 @@ pub mod schedule;
 pub mod socket;
 pub mod tcp;
 pub mod trust;
+pub mod udp;
 mod watch;
 
 #[cfg(test)]
@@ -83,6 +84,8 @@ kinds! {
     Http(http::Http),
     /// A connection, and perhaps an exchange over it
     Tcp(tcp::Tcp),
+    /// A datagram that is answered
+    Udp(udp::Udp),
     /// A file that is there or is not
     File(file::File),
 }
@@ -190,8 +193,16 @@ enum Progress {
     Mismatch(String),
 }
 
-/// The start of what a server said, with control characters escaped.
+/// The start of what a server said, with all escaped that is no text.
 fn quoted(octets: &[u8]) -> String {
     const MOST: usize = 64;
-    format!("{:?}", String::from_utf8_lossy(octets.get(..MOST).unwrap_or(octets)))
+    let octets = octets.get(..MOST).unwrap_or(octets);
+    match octets.utf8_chunks().next() {
+        // Of a text that is cut, the end may be missing.
+        Some(start) if start.invalid().len() + start.valid().len() == octets.len() => {
+            format!("{:?}", start.valid())
+        }
+        None => "\"\"".into(),
+        Some(_) => format!("\"{}\"", octets.escape_ascii()),
+    }
 }

@@ -3,13 +3,16 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 
 use super::Failure;
+
+/// No datagram that says how a service fares needs to be longer; what is more is cut off.
+const MAX_DATAGRAM: usize = 4096;
 
 /// What a load balancer says before all else on a connection that it makes for itself: version 2
 /// and LOCAL, without addresses (the PROXY protocol, §2.2).
@@ -122,6 +125,41 @@ impl Origin {
         }
         let connected = socket.connect(target).await;
         connected.map_err(|error| Failure::io("cannot connect", &error))
+    }
+
+    /// Opens a socket for datagrams.
+    pub(super) async fn datagrams(&self, target: SocketAddr) -> Result<Datagrams, Failure> {
+        let any = match target {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let address = self.address.unwrap_or(any);
+        let socket = named(address, UdpSocket::bind(SocketAddr::new(address, 0)).await)?;
+        if let Some(interface) = &self.interface {
+            bound(interface, socket.bind_device(Some(interface.as_bytes())))?;
+        }
+        let connected = socket.connect(target).await;
+        connected.map_err(|error| Failure::io("cannot connect", &error))?;
+        Ok(Datagrams(socket))
+    }
+}
+
+/// A socket for datagrams to and from one address alone.
+pub(super) struct Datagrams(UdpSocket);
+
+impl Datagrams {
+    /// Sends one.
+    pub(super) async fn send(&self, octets: &[u8]) -> Result<(), Failure> {
+        let sent = self.0.send(octets).await;
+        sent.map(drop).map_err(|error| Failure::io("cannot send", &error))
+    }
+
+    /// Waits for one.
+    pub(super) async fn receive(&self) -> Result<Vec<u8>, Failure> {
+        let mut came = Vec::with_capacity(MAX_DATAGRAM);
+        let received = self.0.recv_buf(&mut came).await;
+        received.map_err(|error| Failure::io("cannot receive", &error))?;
+        Ok(came)
     }
 }
 

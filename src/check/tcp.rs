@@ -15,9 +15,9 @@ pub struct Tcp {
     /// Where
     pub endpoint: Endpoint,
     /// Sent once connected
-    pub send: Option<String>,
+    pub send: Option<Vec<u8>>,
     /// To be found in what comes back
-    pub expect: Option<String>,
+    pub expect: Option<Vec<u8>>,
 }
 
 impl Tcp {
@@ -53,11 +53,11 @@ impl Run for Tcp {
 impl Tcp {
     async fn probe(&self, progress: &mut Progress) -> Result<(), Failure> {
         let mut stream = self.endpoint.open().await?;
-        if let Some(text) = &self.send {
-            stream.send(text.as_bytes()).await?;
+        if let Some(octets) = &self.send {
+            stream.send(octets).await?;
         }
         match &self.expect {
-            Some(expected) => receive(&mut *stream, expected.as_bytes(), progress).await,
+            Some(expected) => receive(&mut *stream, expected, progress).await,
             None => Ok(()),
         }
     }

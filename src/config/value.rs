@@ -238,6 +238,30 @@ impl Written for Percent {
     }
 }
 
+/// What goes over a wire: a text, or { hex = "16 03 01" }.
+#[derive(Clone, Debug)]
+pub(super) struct Octets(pub(super) Vec<u8>);
+
+impl Value for Octets {
+    const EXPECTED: &'static str =
+        "a string, or octets as pairs of hexadecimal digits: { hex = \"16 03 01\" }";
+
+    fn read(written: &DeValue<'_>) -> Option<Self> {
+        if let Some(text) = written.as_str() {
+            return Some(Self(text.into()));
+        }
+        let table = written.as_table().filter(|table| table.len() == 1)?;
+        let digits: Vec<u8> =
+            table.get("hex")?.get_ref().as_str()?.bytes().filter(|o| *o != b' ').collect();
+        let pairs = digits.chunks(2).map(|pair| {
+            let pair =
+                str::from_utf8(pair).ok().filter(|p| p.bytes().all(|o| o.is_ascii_hexdigit()));
+            u8::from_str_radix(pair.filter(|pair| pair.len() == 2)?, 16).ok()
+        });
+        pairs.collect::<Option<_>>().map(Self)
+    }
+}
+
 /// HTTP status codes: 204, "200" or "200-299".
 #[derive(Clone, Debug)]
 pub(super) struct Statuses(pub(super) RangeInclusive<u16>);

@@ -11,6 +11,7 @@ mod nginx;
 mod server;
 mod tcp;
 mod tls;
+mod udp;
 
 use std::time::Duration;
 
@@ -139,6 +140,7 @@ fn what_a_probe_is_shows_in_the_status() {
     let http = check("http = \"http://unix:/run/app.sock:/healthz?x=1\"").probe;
     assert_eq!(http.to_string(), "http GET http://unix:/run/app.sock:/healthz?x=1");
     for (keys, shown) in [
+        ("udp = \"[::1]:123\"\nsend = \"x\"", "udp [::1]:123"),
         ("file = \"/run/up\"", "file /run/up"),
         ("file = \"/run/down\"\npresent = false", "no file /run/down"),
     ] {

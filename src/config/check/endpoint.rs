@@ -1,5 +1,5 @@
 //! Where probes lead and where they come from: the keys that several kinds of checks share.
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::NO_PORT;
 use crate::check::socket::{Endpoint, Origin, Target};
@@ -24,6 +24,17 @@ pub(super) fn endpoint(table: &mut Table<'_>, key: &'static str) -> Option<Endpo
         table.problem(Problem::new(&place, NO_PORT));
     }
     Some(Endpoint { target, origin, proxy_protocol })
+}
+
+/// What datagrams are sent to, and where they come from.
+pub(super) fn address(table: &mut Table<'_>, key: &'static str) -> Option<(SocketAddr, Origin)> {
+    let target = table.optional::<Text<SocketAddr>>(key).map(untext);
+    let origin = origin(table, target.as_ref().map(|target| To::Address(target.value.ip())));
+    let Located { value: target, place } = target?;
+    if target.port() == 0 {
+        table.problem(Problem::new(&place, NO_PORT));
+    }
+    Some((target, origin))
 }
 
 /// What a probe is sent to, as far as its origin must go with it.

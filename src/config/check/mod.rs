@@ -4,6 +4,7 @@ mod file;
 mod http;
 mod tcp;
 mod trust;
+mod udp;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -50,6 +51,7 @@ const ONCE: Thresholds = Thresholds { rise: NonZeroU32::MIN, fall: NonZeroU32::M
 const KINDS: &[Kind] = &[
     kind("http", "\"http://203.0.113.5/healthz\"", http::read, REPEATED),
     kind("tcp", "\"203.0.113.5:80\"", tcp::read, REPEATED),
+    kind("udp", "\"203.0.113.5:123\"", udp::read, REPEATED),
     kind("file", "\"/run/web.up\"", file::read, ONCE),
 ];
 
@@ -63,7 +65,7 @@ const fn kind(
 }
 
 /// Keys that say kinds of later versions, or go with them.
-const LATER: &[&str] = &["udp", "tls", "dns", "query", "grpc", "exec", "unit"];
+const LATER: &[&str] = &["tls", "dns", "query", "grpc", "exec", "unit"];
 
 /// The keys of which a check has one.
 pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
