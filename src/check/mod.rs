@@ -13,6 +13,7 @@ pub mod http;
 pub mod schedule;
 pub mod socket;
 pub mod tcp;
+pub mod tls;
 pub mod trust;
 pub mod udp;
 mod watch;
@@ -86,6 +87,8 @@ kinds! {
     Tcp(tcp::Tcp),
     /// A datagram that is answered
     Udp(udp::Udp),
+    /// A certificate
+    Tls(tls::Tls),
     /// A file that is there or is not
     File(file::File),
 }
@@ -130,6 +133,7 @@ type Probing<'a> = BoxFuture<'a, Result<(), Failure>>;
 #[derive(Debug, Default)]
 struct Shared {
     clients: http::Clients,
+    verifiers: trust::Verifiers,
     watcher: watch::Watcher,
 }
 

@@ -1,14 +1,28 @@
 //! How servers with TLS are judged, what they are shown of us, and what rustls has to say about
 //! them, in words and with the way out.
+use std::collections::HashMap;
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustls::crypto::ring;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{
+    WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name,
+};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error, InconsistentKeys, InvalidMessage};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, InconsistentKeys, InvalidMessage,
+    RootCertStore, SignatureScheme,
+};
 
+use super::Failure;
+
+const NO_AUTHORITIES: &str =
+    "this host has no CA certificates: install ca-certificates, or set ca-file";
 /// Names of a certificate that are shown.
 const NAMES: usize = 2;
 
@@ -56,7 +70,15 @@ impl Identity {
         }
     }
 
-    /// The certificate and the key.
+    /// The certificate with those that sign it, and the key.
+    pub(super) fn parts(&self) -> Result<(Chain, PrivateKeyDer<'static>), Failure> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.pem).collect();
+        let key = PrivateKeyDer::from_pem_slice(&self.pem);
+        let wrong = |_| Failure::new("the certificate and its key cannot be read");
+        Ok((chain.map_err(wrong)?, key.map_err(wrong)?))
+    }
+
+    /// Both in one text.
     pub(super) fn pem(&self) -> &[u8] {
         &self.pem
     }
@@ -77,6 +99,120 @@ pub enum IdentityError {
     Key(&'static str),
 }
 
+type Chain = Vec<CertificateDer<'static>>;
+
+/// What judges servers, one for all checks with the same trust.
+#[derive(Debug, Default)]
+pub(super) struct Verifiers(HashMap<Trust, Arc<WebPkiServerVerifier>>);
+
+impl Verifiers {
+    /// `None` where a server need not be trusted.
+    ///
+    /// # Errors
+    ///
+    /// When there are no certificate authorities.
+    pub(super) fn of(
+        &mut self,
+        trust: &Trust,
+    ) -> Result<Option<Arc<WebPkiServerVerifier>>, Failure> {
+        if let Some(verifier) = self.0.get(trust) {
+            return Ok(Some(verifier.clone()));
+        }
+        let authorities = match trust {
+            Trust::System => rustls_native_certs::load_native_certs().certs,
+            // Whoever wrote the configuration has been told what cannot be read.
+            Trust::Authorities(pem) => CertificateDer::pem_slice_iter(pem).flatten().collect(),
+            Trust::Unverified => return Ok(None),
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(authorities);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider());
+        let verifier = verifier.build().map_err(|_| Failure::new(NO_AUTHORITIES))?;
+        self.0.insert(trust.clone(), verifier.clone());
+        Ok(Some(verifier))
+    }
+}
+
+/// The one implementation of cryptography that we have.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Trusts every server; that it has the key of its certificate is still to be shown.
+#[derive(Debug)]
+pub(super) struct Unverified;
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Whether a certificate is valid at some time, going by its dates alone.
+pub(super) fn check_dates(certificate: &CertificateDer<'_>, at: UnixTime) -> Result<(), Error> {
+    let certificate = ParsedCertificate::try_from(certificate)?;
+    let nobody = RootCertStore::empty();
+    let algorithms = ring::default_provider().signature_verification_algorithms.all;
+    // The dates are judged first; that nobody is trusted comes after that.
+    match verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], at, algorithms) {
+        Err(
+            error @ Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            ),
+        ) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The first names that a certificate is for.
+pub(super) fn names_in(certificate: &CertificateDer<'_>) -> String {
+    let nobody = ServerName::try_from("nobody.invalid").ok();
+    let parsed = ParsedCertificate::try_from(certificate).ok();
+    let judged = parsed.zip(nobody).map(|(parsed, name)| verify_server_name(&parsed, &name));
+    // What is said of a name that it is not for.
+    match judged {
+        Some(Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            presented,
+            ..
+        }))) if !presented.is_empty() => listed(&presented),
+        _ => "no name".into(),
+    }
+}
+
 /// An error of TLS, for the operator of the service that is checked.
 #[expect(clippy::wildcard_enum_match_arm, reason = "most errors say nothing but their name")]
 pub(super) fn describe(error: &Error) -> String {
@@ -93,9 +229,7 @@ pub(super) fn describe(error: &Error) -> String {
         Error::AlertReceived(alert) => {
             format!("the server refused the TLS handshake: {}", words(alert))
         }
-        Error::General(text) if text.starts_with("No CA certificates") => {
-            "this host has no CA certificates: install ca-certificates, or set ca-file".into()
-        }
+        Error::General(text) if text.starts_with("No CA certificates") => NO_AUTHORITIES.into(),
         other => other.to_string(),
     }
 }
@@ -115,11 +249,7 @@ fn certificate(error: &CertificateError) -> String {
             let expected = expected.to_str();
             let hint = match presented.len() {
                 0 => "it names none (subjectAltName)".into(),
-                count => {
-                    let shown: Vec<&str> = presented.iter().take(NAMES).map(|n| bare(n)).collect();
-                    let more = if count > NAMES { ", …" } else { "" };
-                    format!("set host to a name that it is for: {}{more}", shown.join(", "))
-                }
+                _ => format!("set host to a name that it is for: {}", listed(presented)),
             };
             format!("is not for {expected}: {hint}")
         }
@@ -171,13 +301,19 @@ fn spaced(name: &str) -> String {
     words
 }
 
+fn listed(names: &[String]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES).map(|name| bare(name)).collect();
+    let more = if names.len() > NAMES { ", …" } else { "" };
+    shown.join(", ") + more
+}
+
 /// A name of a certificate without what webpki puts around it: `DnsName("…")`.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').map_or(name, |(_, rest)| rest.trim_end_matches(')'));
     inner.trim_matches('"')
 }
 
-fn date(time: UnixTime) -> String {
+pub(super) fn date(time: UnixTime) -> String {
     let at = i64::try_from(time.as_secs()).ok().and_then(|at| Timestamp::from_second(at).ok());
     at.map_or_else(|| "a date far away".into(), |at| at.to_string())
 }

@@ -238,6 +238,20 @@ impl Written for Percent {
     }
 }
 
+/// A time that may be given in days, which have 24 hours.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Days(pub(super) Duration);
+
+impl Written for Days {
+    const EXPECTED: &'static str = "a duration with its unit, such as \"7d\" or \"36h\"";
+
+    fn understand(text: &str) -> Option<Self> {
+        let span: jiff::Span = text.parse().ok()?;
+        let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+        Duration::try_from(duration).ok().map(Self)
+    }
+}
+
 /// What goes over a wire: a text, or { hex = "16 03 01" }.
 #[derive(Clone, Debug)]
 pub(super) struct Octets(pub(super) Vec<u8>);

@@ -7,6 +7,7 @@
 
 mod file;
 mod http;
+mod https;
 mod nginx;
 mod server;
 mod tcp;
@@ -141,6 +142,8 @@ fn what_a_probe_is_shows_in_the_status() {
     assert_eq!(http.to_string(), "http GET http://unix:/run/app.sock:/healthz?x=1");
     for (keys, shown) in [
         ("udp = \"[::1]:123\"\nsend = \"x\"", "udp [::1]:123"),
+        ("tls = \"192.0.2.1:443\"", "tls 192.0.2.1:443"),
+        ("tls = \"192.0.2.1:443\"\nhost = \"a.example\"", "tls 192.0.2.1:443 (a.example)"),
         ("file = \"/run/up\"", "file /run/up"),
         ("file = \"/run/down\"\npresent = false", "no file /run/down"),
     ] {

@@ -14,6 +14,8 @@ pub(crate) struct Nginx {
     pub(crate) port: u16,
     /// Waits for the PROXY protocol, then speaks HTTP/1.1 without TLS
     pub(crate) behind_proxy: u16,
+    /// Waits for the PROXY protocol, then speaks TLS
+    pub(crate) tls_behind_proxy: u16,
     /// Speaks HTTP/2 without TLS
     pub(crate) plain_http2: u16,
 }
@@ -63,19 +65,21 @@ impl Nginx {
                                    -out cert.pem -extfile names"
             ),
         );
-        let [port, behind_proxy, plain_http2] = free_ports();
+        let [port, behind_proxy, tls_behind_proxy, plain_http2] = free_ports();
         let text = format!(
             "worker_processes 1; daemon off; pid nginx.pid; error_log error.log;\n\
              events {{ }}\n\
              http {{ access_log off; client_body_temp_path tmp; proxy_temp_path tmp;\n\
              fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;\n\
-             server {{ listen 127.0.0.1:{port} ssl http2; listen unix:{socket};\n\
-             listen 127.0.0.1:{behind_proxy} proxy_protocol; listen 127.0.0.1:{plain_http2} http2;\n\
+             server {{ listen 127.0.0.1:{port} ssl http2; listen unix:{socket}; listen unix:{tls_socket} ssl;\n\
+             listen 127.0.0.1:{behind_proxy} proxy_protocol;\n\
+             listen 127.0.0.1:{tls_behind_proxy} ssl proxy_protocol; listen 127.0.0.1:{plain_http2} http2;\n\
              ssl_certificate {certificate}; ssl_certificate_key {key};\n\
              ssl_client_certificate ca.pem; ssl_verify_client optional;\n\
              location / {{ return 200 \"$ssl_server_name $host, $server_protocol, \
              request $connection_requests, client $ssl_client_verify, from $remote_addr\\n\"; }} }} }}\n",
             socket = folder.join("socket").display(),
+            tls_socket = folder.join("tls-socket").display(),
         );
         fs::write(folder.join("nginx.conf"), text).expect("a file");
         let child = Command::new("nginx")
@@ -84,7 +88,7 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .expect("nginx is installed (lab/install does that)");
-        let nginx = Self { child, folder, port, behind_proxy, plain_http2 };
+        let nginx = Self { child, folder, port, behind_proxy, tls_behind_proxy, plain_http2 };
         for _ in 0..600 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return nginx;
@@ -106,7 +110,7 @@ impl Nginx {
 }
 
 /// Ports on which nobody listens just now.
-fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
     listeners.map(|listener| listener.local_addr().expect("an address").port())
 }

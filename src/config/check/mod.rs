@@ -3,6 +3,7 @@ mod endpoint;
 mod file;
 mod http;
 mod tcp;
+mod tls;
 mod trust;
 mod udp;
 
@@ -52,6 +53,7 @@ const KINDS: &[Kind] = &[
     kind("http", "\"http://203.0.113.5/healthz\"", http::read, REPEATED),
     kind("tcp", "\"203.0.113.5:80\"", tcp::read, REPEATED),
     kind("udp", "\"203.0.113.5:123\"", udp::read, REPEATED),
+    kind("tls", "\"203.0.113.5:443\"", tls::read, REPEATED),
     kind("file", "\"/run/web.up\"", file::read, ONCE),
 ];
 
@@ -65,7 +67,7 @@ const fn kind(
 }
 
 /// Keys that say kinds of later versions, or go with them.
-const LATER: &[&str] = &["tls", "dns", "query", "grpc", "exec", "unit"];
+const LATER: &[&str] = &["dns", "query", "grpc", "exec", "unit"];
 
 /// The keys of which a check has one.
 pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
