@@ -7,6 +7,7 @@
 //!
 //! A target is an address, never a name to be resolved: a health check that depends on DNS fails
 //! with it.
+pub mod dns;
 pub mod driver;
 pub mod file;
 pub mod http;
@@ -89,6 +90,8 @@ kinds! {
     Udp(udp::Udp),
     /// A certificate
     Tls(tls::Tls),
+    /// A question about a name
+    Dns(dns::Dns),
     /// A file that is there or is not
     File(file::File),
 }

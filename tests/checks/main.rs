@@ -5,6 +5,7 @@
     reason = "these tests run servers and wait for probes"
 )]
 
+mod dns;
 mod file;
 mod http;
 mod https;
@@ -13,6 +14,7 @@ mod server;
 mod tcp;
 mod tls;
 mod udp;
+mod unbound;
 
 use std::time::Duration;
 
@@ -144,6 +146,7 @@ fn what_a_probe_is_shows_in_the_status() {
         ("udp = \"[::1]:123\"\nsend = \"x\"", "udp [::1]:123"),
         ("tls = \"192.0.2.1:443\"", "tls 192.0.2.1:443"),
         ("tls = \"192.0.2.1:443\"\nhost = \"a.example\"", "tls 192.0.2.1:443 (a.example)"),
+        ("dns = \"192.0.2.1:53\"\nquery = \"example.com a\"", "dns 192.0.2.1:53 example.com. A"),
         ("file = \"/run/up\"", "file /run/up"),
         ("file = \"/run/down\"\npresent = false", "no file /run/down"),
     ] {

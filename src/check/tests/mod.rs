@@ -1,5 +1,6 @@
 //! Drives the check cores through their public methods, on a virtual clock.
 #![expect(clippy::disallowed_methods, reason = "a test picks where its clock starts")]
+mod dns;
 mod schedule;
 mod trust;
 

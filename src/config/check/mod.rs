@@ -1,4 +1,5 @@
 //! `[service.*.check.*]`: a file for each kind of check, and what all have in common.
+mod dns;
 mod endpoint;
 mod file;
 mod http;
@@ -54,6 +55,7 @@ const KINDS: &[Kind] = &[
     kind("tcp", "\"203.0.113.5:80\"", tcp::read, REPEATED),
     kind("udp", "\"203.0.113.5:123\"", udp::read, REPEATED),
     kind("tls", "\"203.0.113.5:443\"", tls::read, REPEATED),
+    kind("dns", "\"203.0.113.5:53\"", dns::read, REPEATED),
     kind("file", "\"/run/web.up\"", file::read, ONCE),
 ];
 
@@ -67,7 +69,7 @@ const fn kind(
 }
 
 /// Keys that say kinds of later versions, or go with them.
-const LATER: &[&str] = &["dns", "query", "grpc", "exec", "unit"];
+const LATER: &[&str] = &["grpc", "exec", "unit"];
 
 /// The keys of which a check has one.
 pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
