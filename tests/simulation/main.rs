@@ -5,6 +5,7 @@ mod learned;
 mod lifecycle;
 mod metrics;
 mod reload;
+mod restart;
 mod routers;
 mod routes;
 mod services;
