@@ -117,6 +117,12 @@ impl Session {
         self.graceful_restart.as_ref().is_some_and(|restart| !restart.families.is_empty())
     }
 
+    /// Whether the peer says that it has restarted, which one that has MUST (RFC 4724 §4.1: the R bit).
+    #[must_use]
+    pub fn follows_restart(&self) -> bool {
+        self.graceful_restart.as_ref().is_some_and(|restart| restart.restarted)
+    }
+
     /// Families for which the peer forwarded packets all the time while it restarted.
     pub fn preserved(&self) -> impl Iterator<Item = Family> + '_ {
         let families = self.graceful_restart.iter().flat_map(|restart| &restart.families);

@@ -78,7 +78,7 @@ fn bfd_that_goes_with_the_restart_takes_no_route_along() {
         let mut world = world();
         world.router("tor1").bfd_passes = [false; 2];
         world.router("tor1").mood = Mood::Refuses;
-        world.reset_with_bfd("tor1");
+        world.restart_router("tor1");
         let before = world.route_requests.len();
         world.run(away);
         world.router("tor1").bfd_passes = [true; 2];
@@ -110,7 +110,7 @@ fn bfd_that_does_not_share_its_fate_is_believed_all_the_same() {
 fn bfd_that_came_up_again_and_fails_is_no_longer_part_of_the_restart() {
     let mut world = world();
     world.router("tor1").mood = Mood::Refuses;
-    world.reset_with_bfd("tor1");
+    world.restart_router("tor1");
     world.run(secs(10));
     assert_eq!(world.learned(), ALL, "{}", world.log_text());
     world.router("tor1").bfd_passes = [false; 2];
@@ -127,6 +127,19 @@ fn a_path_that_dies_after_the_restart_is_dead_at_once() {
         (world.status().peers[0].sessions, world.learned()),
         (2, ALL.map(Into::into).to_vec())
     );
+    world.set_link("tor1", false);
+    let took = world.run_until_true(secs(2), |w| w.learned() == SECOND);
+    assert!(took <= millis(900), "took {took:?}");
+}
+
+/// RFC 4724 §4.1: one that has would say so.
+#[test]
+fn a_session_that_broke_while_the_router_did_not_restart_is_no_excuse_for_bfd() {
+    let mut world = world();
+    world.run(secs(60));
+    world.reset("tor1");
+    world.run_until_true(secs(2), |w| w.status().peers[0].sessions == 2);
+    assert_eq!(world.learned(), ALL, "{}", world.log_text());
     world.set_link("tor1", false);
     let took = world.run_until_true(secs(2), |w| w.learned() == SECOND);
     assert!(took <= millis(900), "took {took:?}");

@@ -138,6 +138,8 @@ pub(crate) struct Router {
     pub(crate) bfd_strict: bool,
     /// Families for which it goes on forwarding while it restarts
     pub(crate) preserved: BTreeSet<Family>,
+    /// Its next OPEN says that it has restarted (RFC 4724 §3: the R bit)
+    pub(crate) has_restarted: bool,
     /// UPDATEs that have not left yet
     unsent: Vec<u8>,
     /// Octets that a stuck router does not take
@@ -300,16 +302,26 @@ impl World {
         }
     }
 
-    /// As that, and its BFD dies too and begins anew, as where both are one process.
-    pub(crate) fn reset_with_bfd(&mut self, name: &str) {
+    /// As that, and the process that comes after it says so (RFC 4724 §4.1).
+    pub(crate) fn restart_bgp(&mut self, name: &str) {
+        self.router(name).has_restarted = true;
+        self.reset(name);
+    }
+
+    /// The router's BFD dies and begins anew.
+    pub(crate) fn restart_bfd(&mut self, name: &str) {
         let now = self.now;
-        let router = self.router(name);
-        if let Some(bfd) = &mut router.bfd {
+        if let Some(bfd) = &mut self.router(name).bfd {
             let configs: Vec<BfdConfig> = bfd.configs().map(|(_, config)| config.clone()).collect();
             *bfd = Sessions::new(78);
             configs.into_iter().for_each(|config| bfd.set(&"host".into(), config, now));
         }
-        self.reset(name);
+    }
+
+    /// Both, as where they are one process.
+    pub(crate) fn restart_router(&mut self, name: &str) {
+        self.restart_bfd(name);
+        self.restart_bgp(name);
     }
 
     /// A router is shut down.
@@ -645,7 +657,8 @@ impl World {
             IpAddr::V6(_) => Ipv4Addr::new(10, 9, 9, 9),
         };
         let preserved = router.preserved.clone();
-        let opening = Opening { preserved, ..Opening::new(router_id) };
+        let restarted = router.has_restarted;
+        let opening = Opening { preserved, restarted, ..Opening::new(router_id) };
         let mut connection = Connection::new(config, opening, 3, now);
         connection.set_held(router.bfd_strict && !router.has_bfd_up(now), now);
         if router.mood == Mood::Rejects {
@@ -931,6 +944,7 @@ impl Router {
             restart: None,
             bfd_strict: false,
             preserved: Family::ALL.into(),
+            has_restarted: false,
             unsent: Vec::new(),
             unread: None,
             taken: 0,
@@ -1029,6 +1043,7 @@ impl Router {
                 }
                 Event::Down(reason) => self.downs.push(reason),
                 Event::Established => {
+                    self.has_restarted = false;
                     let ends = self.ends;
                     self.announce_all(&Family::ALL, ends);
                 }

@@ -60,7 +60,8 @@ struct Teacher {
     ends: Option<Ends>,
     /// The session, or the last one
     session: Option<Session>,
-    /// When the last one ended as it does when the peer restarts
+    /// When the last one ended as it does when the peer restarts, unless the peer says in this one
+    /// that it has not
     restarted: Option<Instant>,
     /// When the session was back after that
     returned: Option<Instant>,
@@ -163,6 +164,9 @@ impl Received {
         let preserved: BTreeSet<Family> = session.preserved().collect();
         let lost = |family: &Family| peer.restarted.is_some() && !preserved.contains(family);
         Family::ALL.into_iter().filter(lost).for_each(|family| peer.rib.sweep(family));
+        if !session.follows_restart() {
+            peer.restarted = None;
+        }
         peer.returned = Some(now);
         peer.rib.start(Source {
             local_asn: peer.local_asn,
