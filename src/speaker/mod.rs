@@ -21,6 +21,7 @@ mod paths;
 mod peers;
 pub mod received;
 mod reload;
+mod restarts;
 pub mod routes;
 mod shutdown;
 pub mod status;

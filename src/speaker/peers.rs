@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::histogram::Histogram;
 use super::missed::Missed;
 use super::notice::{Level, Notice};
+use super::restarts::Restarts;
 use super::{Output, Speaker, Start, paths};
 use crate::bfd::driver::Event as BfdEvent;
 use crate::bfd::echo::Path as EchoPath;
@@ -30,6 +31,7 @@ const FIND_ROUTER_ID: Duration = Duration::from_secs(1);
 pub(super) struct PeerEntry {
     pub(super) peer: Peer,
     pub(super) bfd: BfdLook,
+    pub(super) restarts: Restarts,
     /// Its source-address can be used
     pub(super) has_source: bool,
     /// From the decision on a prefix to its octets in the socket
@@ -68,6 +70,9 @@ pub(super) struct BfdLook {
     /// Where its Echo packets go, as it was told
     pub(super) echo_path: Option<EchoPath>,
 }
+
+/// What a reload that begins anew with a peer lets it keep, as its BFD session goes on.
+pub(super) type Ongoing = (BfdLook, Restarts);
 
 impl BfdLook {
     /// A session that has just begun.
@@ -221,11 +226,11 @@ impl Speaker {
                 Notice::peer(Level::Info, name, "BFD session up")
             }
             BfdSessionEvent::Down(diag, Plane::Control)
-                if self.received.restarted_after(name, before, now) =>
+                if entry.restarts.explain_bfd(before, self.received.has_stale(name), now) =>
             {
                 entry.bfd.reason = Some(diag.to_string());
                 entry.peer.handle_bfd(&BfdVerdict::Awaited, now);
-                let text = "BFD session down with the restart of the peer, whose routes are kept";
+                let text = "BFD session down with the restart of the peer";
                 Notice::peer(Level::Info, name, text).because(diag)
             }
             BfdSessionEvent::Down(diag, _) => {
@@ -251,7 +256,7 @@ impl Speaker {
     }
 
     /// Begins with a peer, whose BFD session may be one that goes on.
-    pub(super) fn add_peer(&mut self, name: &PeerName, ongoing: Option<BfdLook>, now: Instant) {
+    pub(super) fn add_peer(&mut self, name: &PeerName, ongoing: Option<Ongoing>, now: Instant) {
         let Some(config) = self.config.peers.get(name) else { return };
         let path = paths::path(&config.bgp.transport, &self.addresses, &mut self.neighbours);
         let mut peer = Peer::new(config.bgp.clone(), path, self.random.u64(..), now);
@@ -259,7 +264,7 @@ impl Speaker {
         if self.deferral.is_none() {
             peer.rib_mut().release_end_of_rib();
         }
-        let bfd = ongoing.unwrap_or_else(|| BfdLook::new(now));
+        let (bfd, restarts) = ongoing.unwrap_or_else(|| (BfdLook::new(now), Restarts::default()));
         peer.handle_bfd(&bfd.verdict(), now);
         if let Some(router_id) = self.router_id {
             peer.start(self.opening(router_id), now);
@@ -267,7 +272,7 @@ impl Speaker {
         let (decision_to_wire, session_downs) = (Histogram::default(), BTreeMap::new());
         let source = config.bgp.transport.source_address;
         let has_source = source.is_some_and(|source| self.addresses.is_usable(source));
-        let entry = PeerEntry { peer, bfd, has_source, decision_to_wire, session_downs };
+        let entry = PeerEntry { peer, bfd, restarts, has_source, decision_to_wire, session_downs };
         self.peers.insert(name.clone(), entry);
         self.set_bfd(name, now);
         self.begin_receiving(name);
@@ -388,8 +393,10 @@ impl Speaker {
                 } else if let Event::Down(reason) = &event {
                     *entry.session_downs.entry(reason.label()).or_default() += 1;
                 }
+                entry.restarts.handle_event(&event, now);
                 let ends = entry.peer.session().map(|(_, ends)| ends);
-                if let Some(reason) = self.received.handle_event(name, &event, ends, now) {
+                let result = self.received.handle_event(name, &event, ends, &entry.restarts);
+                if let Some(reason) = result {
                     entry.peer.close_all(&reason, now);
                 }
                 notices.extend(describe(name, event));

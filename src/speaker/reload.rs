@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::notice::{Level, Notice};
-use super::peers::{BfdLook, listened_for};
+use super::peers::{BfdLook, Ongoing, listened_for};
 use super::{Output, Speaker, paths};
 use crate::bfd::driver::Command as BfdCommand;
 use crate::bgp::connection::Config as SessionConfig;
@@ -96,7 +96,7 @@ impl Speaker {
     fn reload_peers(&mut self, old: &Config, now: Instant) {
         let fixed = self.config.bgp.router_id;
         let router_id_changed = fixed.is_some() && fixed != self.router_id;
-        let mut ongoing_bfd = BTreeMap::new();
+        let mut all_ongoing = BTreeMap::new();
         for (name, before) in &old.peers {
             let after = self.config.peers.get(name);
             let keeps = after.is_some_and(|after| keeps_session(before, after));
@@ -108,7 +108,7 @@ impl Speaker {
                     None => DownReason::Deconfigured,
                 };
                 let ongoing = self.remove_peer(name, before, &reason, now);
-                ongoing_bfd.extend(ongoing.map(|look| (name.clone(), look)));
+                all_ongoing.extend(ongoing.map(|ongoing| (name.clone(), ongoing)));
             }
         }
         if router_id_changed {
@@ -116,7 +116,7 @@ impl Speaker {
         }
         let new = self.config.peers.keys().filter(|name| !self.peers.contains_key(*name));
         for name in new.cloned().collect::<Vec<_>>() {
-            self.add_peer(&name, ongoing_bfd.remove(&name), now);
+            self.add_peer(&name, all_ongoing.remove(&name), now);
         }
         self.update_next_hops(now);
         self.update_paths(now);
@@ -171,9 +171,12 @@ impl Speaker {
         before: &Peer,
         reason: &DownReason,
         now: Instant,
-    ) -> Option<BfdLook> {
+    ) -> Option<Ongoing> {
         let mut entry = self.peers.remove(name)?;
         entry.peer.stop(reason, now);
+        while let Some(event) = entry.peer.poll_event() {
+            entry.restarts.handle_event(&event, now);
+        }
         while let Some(action) = entry.peer.poll_action() {
             if let crate::bgp::peer::Action::Close(serial, last_words) = action {
                 self.outputs.push_back(Output::Close(name.clone(), serial, last_words));
@@ -188,7 +191,7 @@ impl Speaker {
         let text = if after.is_some() { "starting anew" } else { "removed" };
         let notice = Notice::peer(Level::Info, name, text).because(reason);
         self.notice(notice);
-        goes_on.then_some(entry.bfd)
+        goes_on.then_some((entry.bfd, entry.restarts))
     }
 }
 

@@ -138,6 +138,8 @@ pub(crate) struct Router {
     pub(crate) bfd_strict: bool,
     /// Families for which it goes on forwarding while it restarts
     pub(crate) preserved: BTreeSet<Family>,
+    /// Whether it names any, or says only that it helps others to restart (RFC 4724 §3)
+    pub(crate) names_families: bool,
     /// Its next OPEN says that it has restarted (RFC 4724 §3: the R bit)
     pub(crate) has_restarted: bool,
     /// UPDATEs that have not left yet
@@ -712,6 +714,9 @@ impl World {
                 if !router.refreshable {
                     hide_route_refresh(&mut octets);
                 }
+                if !router.names_families {
+                    hide_restart_families(&mut octets);
+                }
                 let closed = connection.state() == vipcast::bgp::connection::State::Closed;
                 let serial = *serial;
                 if router.link && !octets.is_empty() {
@@ -944,6 +949,7 @@ impl Router {
             restart: None,
             bfd_strict: false,
             preserved: Family::ALL.into(),
+            names_families: true,
             has_restarted: false,
             unsent: Vec::new(),
             unread: None,
@@ -1063,6 +1069,16 @@ fn hide_route_refresh(octets: &mut [u8]) {
     let found = octets.windows(4).position(|window| window == before_next_hops);
     if let Some(code) = found.and_then(|at| octets.get_mut(at)) {
         *code = 99;
+    }
+}
+
+/// Makes of both families of the capability in an OPEN (RFC 4724 §3) one that the daemon does not have.
+fn hide_restart_families(octets: &mut [u8]) {
+    let code_and_length = [64, 10];
+    let Some(at) = octets.windows(2).position(|window| window == code_and_length) else { return };
+    let families = octets.get_mut(at + 4..at + 12).unwrap_or_default();
+    for [afi_high, ..] in families.as_chunks_mut::<4>().0 {
+        *afi_high = 0x40; // BGP-LS and its neighbours
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::notice::{Level, Notice};
+use super::restarts::Restarts;
 use super::{Output, Speaker};
 use crate::bgp::adj_rib_in::{AdjRibIn, Route, Source, TooMany};
 use crate::bgp::connection::Session;
@@ -32,9 +33,6 @@ pub use status::{Accepted, AcceptedRoute};
 
 /// For how long the routes of a session that a reload ended wait for the next one.
 const RESTART_TIME: Duration = Duration::from_secs(120);
-/// BGP may be back, and have said everything, before BFD has noticed that it was away: that takes a
-/// detection time, or the first packet of the new session.
-const LATE_BFD: Duration = Duration::from_secs(3);
 
 /// Everything that is learned.
 #[derive(Debug)]
@@ -58,13 +56,6 @@ struct Teacher {
     local_asn: Asn,
     /// Those of the session, or of the last one
     ends: Option<Ends>,
-    /// The session, or the last one
-    session: Option<Session>,
-    /// When the last one ended as it does when the peer restarts, unless the peer says in this one
-    /// that it has not
-    restarted: Option<Instant>,
-    /// When the session was back after that
-    returned: Option<Instant>,
     /// Why routes are not used
     unused: BTreeMap<IpNet, Unused>,
     /// Of which reasons the log has an example from this session
@@ -126,16 +117,7 @@ impl Received {
         } else {
             let rib = AdjRibIn::new(accept.clone());
             let (unused, told) = (BTreeMap::new(), BTreeSet::new());
-            let peer = Teacher {
-                rib,
-                local_asn,
-                ends: None,
-                session: None,
-                restarted: None,
-                returned: None,
-                unused,
-                told,
-            };
+            let peer = Teacher { rib, local_asn, ends: None, unused, told };
             self.peers.insert(name.clone(), peer);
         }
         self.note_changes(name);
@@ -155,19 +137,14 @@ impl Received {
         self.note_changes(name);
     }
 
-    fn start(&mut self, name: &PeerName, session: &Session, ends: Ends, now: Instant) {
+    fn start(&mut self, name: &PeerName, session: &Session, ends: Ends, restarts: &Restarts) {
         let Some(peer) = self.peers.get_mut(name) else { return };
         peer.ends = Some(ends);
-        peer.session = Some(session.clone());
         peer.told.clear();
         // RFC 4724 §4.2: where the peer did not go on forwarding, nothing is worth waiting for.
         let preserved: BTreeSet<Family> = session.preserved().collect();
-        let lost = |family: &Family| peer.restarted.is_some() && !preserved.contains(family);
+        let lost = |family: &Family| restarts.kept().is_some() && !preserved.contains(family);
         Family::ALL.into_iter().filter(lost).for_each(|family| peer.rib.sweep(family));
-        if !session.follows_restart() {
-            peer.restarted = None;
-        }
-        peer.returned = Some(now);
         peer.rib.start(Source {
             local_asn: peer.local_asn,
             internal: session.encoding.internal,
@@ -180,28 +157,22 @@ impl Received {
     }
 
     /// Takes in what a peer has to say; why its session is to end, if it is. `ends` are those of the
-    /// session.
+    /// session; `restarts` has taken in the same.
     pub(super) fn handle_event(
         &mut self,
         name: &PeerName,
         event: &Event,
         ends: Option<Ends>,
-        now: Instant,
+        restarts: &Restarts,
     ) -> Option<DownReason> {
         let peer = self.peers.get_mut(name)?;
         let mut result = Ok(());
         match event {
-            Event::Established(session) => self.start(name, session, ends?, now),
-            Event::Down(reason) => {
-                let session = peer.session.as_ref();
-                let kept = session.and_then(|session| session.keeps_routes(reason));
-                peer.restarted = kept.is_some().then_some(now);
-                peer.returned = None;
-                match kept {
-                    Some((families, time)) => peer.rib.mark_stale(&families, now + time),
-                    None => peer.rib.stop(),
-                }
-            }
+            Event::Established(session) => self.start(name, session, ends?, restarts),
+            Event::Down(_) => match restarts.kept() {
+                Some((families, until)) => peer.rib.mark_stale(families, until),
+                None => peer.rib.stop(),
+            },
             Event::Received(update) => result = peer.rib.handle_update(update),
             Event::AwaitsBfd | Event::Failed(_) | Event::Defects(_) | Event::Sent(_) => {}
         }
@@ -209,16 +180,9 @@ impl Received {
         result.err().map(|TooMany(limit)| DownReason::TooManyPrefixes(limit))
     }
 
-    /// Whether the peer has restarted after `up` and is still at it, so that a BFD session that was up
-    /// since then, and shares fate with its control plane, fails for that reason.
-    ///
-    /// RFC 5882 §4.3.2: such a failure is none of the path, and aborts no graceful restart. One that
-    /// came up again since is with the new control plane, and its failure is one of its own.
-    pub(super) fn restarted_after(&self, name: &PeerName, up: Instant, now: Instant) -> bool {
-        let Some(peer) = self.peers.get(name) else { return false };
-        let is_late = |returned| now < returned + LATE_BFD;
-        peer.restarted.is_some_and(|restarted| up < restarted)
-            && (peer.rib.has_stale() || peer.returned.is_some_and(is_late))
+    /// Whether routes of a peer wait for it to announce them again.
+    pub(super) fn has_stale(&self, name: &PeerName) -> bool {
+        self.peers.get(name).is_some_and(|peer| peer.rib.has_stale())
     }
 
     /// The path to a peer is dead: what is stale is of no use.
@@ -456,7 +420,7 @@ impl Speaker {
         };
         self.received.add(name, config);
         if let Some((session, ends)) = session.as_ref().filter(|_| is_new) {
-            self.received.start(name, session, *ends, now);
+            self.received.start(name, session, *ends, &entry.restarts);
         }
         match result {
             Ok(false) => {}
