@@ -104,13 +104,13 @@ impl fmt::Display for Diagnosis {
             Self::AdminDown => f.write_str("taken down by the peer's operator"),
             Self::NoEcho => write!(
                 f,
-                "no Echo packet comes back: the router does not forward packets to where they \
-                 come from (a reverse path check does that), or UDP port {} is dropped",
+                "no Echo packet comes back: the router drops what goes to where it comes from (a \
+                 reverse path check, or protection from \"LAND\" attacks), or UDP port {} is dropped",
                 echo::PORT
             ),
             Self::NoEchoPath => f.write_str(
-                "no Echo packets are sent: the router's hardware address is not known, or this \
-                 host does not permit it (see the log)",
+                "no Echo packets are sent: the router is not in the host's neighbour table (ip \
+                 neighbour), or packet sockets are not permitted (then the log says so)",
             ),
             Self::Dropped(reason, hops) => {
                 write!(f, "packets come from the router and are dropped: ")?;

@@ -23,7 +23,7 @@ use super::authentication::Authentication;
 use super::diagnosis::Evidence;
 use super::discard::Discards;
 use super::echo;
-use super::receivers::Receivers;
+use super::receivers::{Receivers, cannot_receive};
 use super::session;
 use super::sessions::{Config, Generation, Look, Sessions, Transmit};
 use super::socket::Sender;
@@ -165,6 +165,7 @@ pub fn spawn(seed: u64, events: mpsc::Sender<Event>) -> io::Result<Handle> {
             sessions: Sessions::new(seed),
             receivers: Receivers::default(),
             no_echo: None,
+            echo_awaited: BTreeMap::new(),
             senders: BTreeMap::new(),
             trouble: BTreeMap::new(),
             retry_at: None,
@@ -187,6 +188,8 @@ struct Driver {
     receivers: Receivers,
     /// Why no Echo packets can be sent or received, as it was told
     no_echo: Option<String>,
+    /// Where they would go
+    echo_awaited: BTreeMap<PeerName, echo::Path>,
     /// By our discriminator
     senders: BTreeMap<NonZeroU32, Sender>,
     /// By our discriminator
@@ -224,6 +227,9 @@ impl Driver {
             if self.retry_at.is_some_and(|at| at <= now) {
                 self.retry_at = None;
                 self.open_receivers();
+                for (peer, path) in std::mem::take(&mut self.echo_awaited) {
+                    self.set_echo_path(peer, path, now);
+                }
             }
             self.transmit();
             self.tell();
@@ -276,10 +282,7 @@ impl Driver {
                 return true;
             }
             Command::Key(peer, authentication, key) => self.take_key(&peer, &authentication, key),
-            Command::EchoPath(peer, path) => {
-                let path = self.open_echo(path.local.is_ipv4()).then_some(path);
-                self.sessions.set_echo_path(&peer, path, now);
-            }
+            Command::EchoPath(peer, path) => self.set_echo_path(peer, path, now),
             Command::Remove(peer) => self.sessions.remove(&peer, now),
             Command::Look(peer) => {
                 let look = self.sessions.evidence(&peer, now);
@@ -296,15 +299,24 @@ impl Driver {
         false
     }
 
-    /// Opens what Echo packets need; whether they can be sent and received.
-    fn open_echo(&mut self, is_ipv4: bool) -> bool {
-        let no_echo = self.receivers.open_echo(is_ipv4).err();
-        let is_possible = no_echo.is_none();
-        if let Some(error) = no_echo.filter(|error| self.no_echo.as_ref() != Some(error)) {
-            self.unsent.push(Event::NoEcho(error.clone()));
-            self.no_echo = Some(error);
+    /// Opens what Echo packets need, now or later.
+    fn set_echo_path(&mut self, peer: PeerName, path: echo::Path, now: Instant) {
+        match self.receivers.open_echo(path.local.is_ipv4()) {
+            Ok(()) => {
+                self.echo_awaited.remove(&peer);
+                self.no_echo = self.no_echo.take().filter(|_| !self.echo_awaited.is_empty());
+                self.sessions.set_echo_path(&peer, Some(path), now);
+            }
+            Err(error) => {
+                self.sessions.set_echo_path(&peer, None, now);
+                self.echo_awaited.insert(peer, path);
+                self.retry_at = Some(now + RETRY);
+                if self.no_echo.as_ref() != Some(&error) {
+                    self.unsent.push(Event::NoEcho(error.clone()));
+                    self.no_echo = Some(error);
+                }
+            }
         }
-        is_possible
     }
 
     fn take_key(
@@ -341,12 +353,8 @@ impl Driver {
         let deaf = configs.filter(|(_, config)| !self.receivers.hear(config));
         let deaf: Vec<_> = deaf.map(|(one, config)| (one, config.clone())).collect();
         for (discriminator, config) in deaf {
-            let trouble = self.receivers.open(&config).err().map(|error| {
-                let port = config.hops.port();
-                let in_use = error.kind() == io::ErrorKind::AddrInUse;
-                let hint = if in_use { " (another BFD daemon runs on this host)" } else { "" };
-                format!("cannot receive on UDP port {port}: {}{hint}", sys::describe(&error))
-            });
+            let trouble = self.receivers.open(&config).err();
+            let trouble = trouble.map(|error| cannot_receive(config.hops.port(), &error));
             if trouble.is_some() {
                 self.retry_at = Some(Instant::now() + RETRY);
             }
@@ -362,6 +370,9 @@ impl Driver {
                 continue; // a session that cannot hear must not say that it is there
             }
             let trouble = self.send(&packet).err();
+            if packet.echo.is_some() {
+                continue; // that nothing comes back says enough
+            }
             let trouble = trouble.map(|error| format!("cannot send: {}", sys::describe(&error)));
             self.note(packet.session, trouble);
         }

@@ -34,15 +34,15 @@
 //! * RFC 5883 multihop, on its own port, with a minimum TTL
 //! * RFC 5882 meaning to BGP, also in a router's graceful restart
 //! * RFC 5880 §6.4 the Echo function of either end, where the router is on the same link; a host that
-//!   forwards leaves the router's packets to its kernel
+//!   forwards offers the router none, since its firewall may drop them
 //! * RFC 9747 unaffiliated Echo: the router has no BFD
 //! * RFC 7419 common intervals: any from 3 ms to a minute can be had
 //!
 //! # Not as it is written
 //!
 //! * RFC 5881 §4 wants a source of Echo packets that is not of the link's subnet, so that the router
-//!   sends no redirects. Ours is the address that they come back to, which passes a reverse path check,
-//!   and the redirect, to which nobody listens, is of no harm.
+//!   sends no redirects. Ours is the address that they come back to, which passes a reverse path check;
+//!   routers are to be told to send no redirects (the man page says so).
 mod alarm;
 mod arrival;
 pub mod authentication;

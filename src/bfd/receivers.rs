@@ -63,9 +63,7 @@ impl Receivers {
         if !is_ipv4 && self.echo_port.is_none() {
             let any = IpAddr::from(Ipv6Addr::UNSPECIFIED);
             let receiver = Receiver::bind(echo::PORT, any);
-            let receiver = receiver.map_err(|error| {
-                format!("cannot receive on UDP port {}: {}", echo::PORT, sys::describe(&error))
-            })?;
+            let receiver = receiver.map_err(|error| cannot_receive(echo::PORT, &error))?;
             self.echo_port = Some(receiver);
         }
         if let Entry::Vacant(entry) = self.links.entry(is_ipv4) {
@@ -119,8 +117,8 @@ impl Receivers {
         for link in self.links.values_mut() {
             is_all &= read_batch(|| {
                 let Some(frame) = link.receive()? else { return Ok(true) };
-                if sessions.handle_echo(frame) {
-                    link.send_back()?;
+                if let Some(router) = sessions.handle_echo(frame) {
+                    link.send_back(router)?;
                 }
                 Ok(link.is_beyond(now))
             });
@@ -139,4 +137,11 @@ impl Receivers {
 fn read_batch(mut read_one: impl FnMut() -> io::Result<bool>) -> bool {
     // An error is of a single packet, read or sent back.
     (0..BATCH).any(|_| read_one().unwrap_or(false))
+}
+
+/// In words.
+pub(super) fn cannot_receive(port: u16, error: &io::Error) -> String {
+    let in_use = error.kind() == io::ErrorKind::AddrInUse;
+    let hint = if in_use { " (another BFD daemon runs on this host)" } else { "" };
+    format!("cannot receive on UDP port {port}: {}{hint}", sys::describe(error))
 }

@@ -173,7 +173,7 @@ fn forwards(message: &LinkMessage) -> Forwards {
     forwards
 }
 
-/// `None` for one that is not link-local.
+/// `None` for one that has no address of IP.
 fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     let address = message.attributes.iter().find_map(|attribute| match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::from(*ip)),

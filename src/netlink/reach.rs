@@ -169,12 +169,17 @@ impl Addresses {
         Ok(NextHop { address: next_hop, index: link.index })
     }
 
-    /// The link that somebody is on, and our address there that is nearest.
+    /// The links that somebody may be on, and our addresses there: the nearest first, by their prefixes.
     #[must_use]
-    pub fn link_towards(&self, neighbour: IpAddr) -> Option<(&Link, IpAddr)> {
-        let ours = self.connected_to(neighbour, neighbour.into())?;
-        let is_usable = !ours.tentative && ours.prefix.addr() != neighbour;
-        Some((self.links.get(&ours.index).filter(|_| is_usable)?, ours.prefix.addr()))
+    pub fn links_towards(&self, neighbour: IpAddr) -> Vec<(&Link, IpAddr)> {
+        let mut near: Vec<&Address> = self.present.values().collect();
+        near.retain(|ours| ours.prefix.contains(&neighbour) && !ours.tentative);
+        near.sort_by_key(|ours| std::cmp::Reverse(ours.prefix.prefix_len()));
+        let near = near.into_iter().filter_map(|ours| {
+            let link = self.links.get(&ours.index).filter(|link| link.up && link.carrier)?;
+            Some((link, ours.prefix.addr()))
+        });
+        near.filter(|(_, ours)| *ours != neighbour).collect()
     }
 
     /// The connected prefix of this host that a prefix is, or is a part of; the longest.

@@ -141,12 +141,15 @@ impl Speaker {
     /// Tells BFD where the Echo packets for a peer go, once that is known, and when it changes. A
     /// router that is gone is not forgotten: that nothing comes back from there is what counts.
     fn update_echo_path(&mut self, name: &PeerName) {
-        if !self.config.peers.get(name).is_some_and(has_echo) {
-            return;
-        }
+        let config = self.config.peers.get(name).filter(|config| has_echo(config));
+        let Some(config) = config else { return };
         let Some(entry) = self.peers.get_mut(name) else { return };
         let Some(remote) = entry.bfd.remote else { return };
-        let Some((link, local)) = self.addresses.link_towards(remote.ip) else { return };
+        let mut known = self.addresses.links_towards(remote.ip);
+        known.retain(|(link, _)| self.neighbours.hardware(link.index, remote.ip).is_some());
+        let source = config.bgp.transport.source_address;
+        let of_session = known.iter().find(|(_, ours)| Some(*ours) == source);
+        let Some((link, local)) = of_session.or(known.first()).copied() else { return };
         let Some(router) = self.neighbours.hardware(link.index, remote.ip) else { return };
         let forwards = if local.is_ipv4() { link.forwards.ipv4 } else { link.forwards.ipv6 };
         let path = EchoPath { interface: link.index, router, local, forwards };

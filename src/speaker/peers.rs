@@ -185,7 +185,7 @@ impl Speaker {
                 self.notice(Notice::peer(Level::Warn, &name, text).because(error));
             }
             BfdEvent::NoEcho(error) => {
-                let text = "BFD does without Echo packets";
+                let text = "no Echo packets of BFD are sent, nor sent back";
                 self.notice(Notice::new(Level::Warn, text).because(error));
             }
             BfdEvent::MemoryNotLocked(error) => {

@@ -82,8 +82,8 @@ fn echoes_notice_what_control_packets_would_later() -> Result<()> {
         wait_status(&daemon, "BFD and BGP are up again", |status| {
             status["peers"][0]["bfd"]["up"] == true && is_established(status)
         })?;
-        wait::until_true("it is said that none comes back", BOUND, || {
-            Ok(daemon.vipcast(["bfd"])?.contains("none comes back"))
+        wait::until_true("it is said that they are nothing to go by", BOUND, || {
+            Ok(daemon.vipcast(["bfd"])?.contains("not enough to go by"))
         })?;
         fault.heal()?;
         let session = wait_active(&daemon)?;

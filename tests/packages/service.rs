@@ -116,26 +116,6 @@ fn kill_and_wait(machine: &Machine, signal: &str) -> Result<()> {
 
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
-fn bfd_may_all_that_it_wants_to() -> Result<()> {
-    let machine = Machine::announcing()?;
-    let peer = "remote-asn = 65000\nbfd = \"echo\"";
-    let text = readme_configuration()?.replacen("remote-asn = 65000", peer, 1);
-    // The router has no BFD.
-    machine.configure(&(text + "\n[bfd.echo]\necho = \"unaffiliated\"\n"))?;
-    machine.run("systemctl restart vipcast")?;
-    wait::until_true("Echo packets come back", BOUND, || {
-        Ok(machine.run("vipcast bfd || true")?.contains("came back; round trip"))
-    })
-    .with_context(|| machine.run("journalctl -u vipcast -n 30; vipcast bfd").unwrap_or_default())?;
-    let log = machine.run("journalctl -u vipcast")?;
-    for missed in ["real-time", "memory is short", "without Echo packets"] {
-        ensure!(!log.contains(missed), "{log}");
-    }
-    Ok(())
-}
-
-#[test]
-#[ignore = "needs root and network namespaces: sudo lab/test"]
 fn systemd_finds_no_fault_with_the_unit_and_little_exposure() -> Result<()> {
     let machine = Machine::installed()?;
     let said = machine.run("systemd-analyze verify --man=no vipcast.service 2>&1")?;

@@ -111,8 +111,7 @@ fn a_router_without_bfd_that_no_longer_forwards_is_left() {
     assert!(!announced(&mut world));
     world.run(secs(60));
     let text = text(&world);
-    let why =
-        "down for 1m 0s: echo function failed; no Echo packet comes back: the router does not";
+    let why = "down for 1m 0s: echo function failed; no Echo packet comes back: the router drops";
     assert!(text.contains(why), "{text}");
     // It is not strict: without BFD there is BGP all the same.
     assert!(announced(&mut world));

@@ -771,13 +771,12 @@ impl World {
                 (Some(path), ..) if router.forwards => {
                     let frame = Frame {
                         interface: path.interface,
-                        sender: path.router,
                         destination: path.local,
                         ttl: 254,
                         payload: payload.octets(),
                         at: now,
                     };
-                    assert!(!self.bfd.handle_echo(frame), "it is ours");
+                    assert_eq!(self.bfd.handle_echo(frame), None, "it is ours");
                 }
                 (None, Some(bfd), [true, _]) => {
                     bfd.handle_datagram(datagram(host(router.address), payload.octets(), now));

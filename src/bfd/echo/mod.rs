@@ -4,8 +4,9 @@
 //! What is in them is nobody's business but ours (RFC 5880 §5). It is a Control packet, as RFC 9747
 //! has it for a router without BFD, and behind that a [`Mark`].
 //!
-//! Silence is failure only after something had come back, as a session can be down only after it was
-//! up: many a router refuses to send back what claims to come from where it goes to.
+//! Silence is failure only after many in a row had come back, as a session can be down only after it was
+//! up: many a router refuses to send back what claims to come from where it goes to, or sends back only
+//! some of it.
 pub(super) mod socket;
 
 use std::net::IpAddr;
@@ -50,8 +51,6 @@ pub struct Path {
 pub struct Frame<'a> {
     /// The number of our interface
     pub interface: u32,
-    /// The hardware address of who sent it
-    pub sender: [u8; 6],
     /// Where it goes to by its IP header
     pub destination: IpAddr,
     /// TTL or Hop Limit as it arrived
@@ -100,6 +99,11 @@ impl Mark {
     }
 }
 
+/// So many must come back, one after the other, before it is failure when they do not.
+const PROOF: u32 = 20;
+/// The same after they had ceased to come back: where some do and some do not, they prove nothing.
+const PROOF_AFTER_FAILURE: u32 = 400;
+
 /// The packets of one session.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -113,6 +117,10 @@ pub(super) struct Stream {
     returned: u64,
     /// How many came back
     count: u64,
+    /// How many of the last ones, with none missing between them
+    in_a_row: u32,
+    /// How many are proof
+    needed: u32,
     /// When the last one came back, since they are being sent
     heard_at: Option<Instant>,
     /// When the last of those went out of which at least one should have come back
@@ -172,6 +180,8 @@ impl Stream {
             sent: 0,
             returned: 0,
             count: 0,
+            in_a_row: 0,
+            needed: PROOF,
             heard_at: None,
             overdue_since: None,
             last_tx: None,
@@ -197,7 +207,19 @@ impl Stream {
     /// Nothing that was sent so far is expected any more.
     pub(super) fn forget(&mut self) {
         self.returned = self.sent;
+        self.in_a_row = 0;
         (self.heard_at, self.overdue_since) = (None, None);
+    }
+
+    /// They have ceased to come back.
+    pub(super) fn fail(&mut self) {
+        self.forget();
+        self.needed = PROOF_AFTER_FAILURE;
+    }
+
+    /// At which they are sent.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        self.interval
     }
 
     /// As if one had come back: what follows must.
@@ -232,10 +254,14 @@ impl Stream {
         if self.interval.is_none() || !(self.returned + 1..=self.sent).contains(&number) {
             return false;
         }
+        let is_next = number == self.returned + 1;
+        self.in_a_row = if is_next { self.in_a_row.saturating_add(1) } else { 1 };
         self.returned = number;
         self.count += 1;
         self.round_trips.add(took);
-        self.heard_at = Some(at);
+        if self.is_active() || self.in_a_row >= self.needed {
+            self.heard_at = Some(at);
+        }
         self.overdue_since = None;
         true
     }

@@ -11,7 +11,7 @@ use etherparse::{
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::{FROM_THE_LINK, Frame, PORT, Path};
+use super::{FORWARDED, FROM_THE_LINK, Frame, PORT, Path};
 use crate::bfd::reader::{Read, Reader};
 use crate::sys;
 
@@ -22,20 +22,35 @@ const UDP_HEADER: usize = 8;
 /// Room for the headers and what we put behind them.
 const LONGEST: usize = 128;
 
-/// A value that a packet must have: its size, where it is, and what it is.
-type Condition = (u32, u32, u32);
+/// A value that a packet must have: its size, where it is, and what it is (`BPF_JEQ`) or is at least
+/// (`BPF_JGE`).
+type Condition = (u32, u32, u32, u32);
 
 /// The packet is for this host by its hardware address.
-const FOR_US: Condition =
-    (libc::BPF_W, (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned(), PACKET_HOST);
+const FOR_US: Condition = (
+    libc::BPF_W,
+    (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned(),
+    libc::BPF_JEQ,
+    PACKET_HOST,
+);
 /// A number of linux/if_packet.h.
 const PACKET_HOST: u32 = 0;
 const UDP: u32 = IpNumber::UDP.0 as u32;
-/// Version 4 and no options, UDP, its port.
-const IPV4: [Condition; 4] =
-    [(libc::BPF_B, 0, 0x45), (libc::BPF_B, 9, UDP), (libc::BPF_H, 22, PORT as u32), FOR_US];
-/// UDP with no header before it, its port.
-const IPV6: [Condition; 3] = [(libc::BPF_B, 6, UDP), (libc::BPF_H, 42, PORT as u32), FOR_US];
+/// Version 4 and no options, UDP, its port; from the link, or sent back from there.
+const IPV4: [Condition; 5] = [
+    (libc::BPF_B, 0, libc::BPF_JEQ, 0x45),
+    (libc::BPF_B, 9, libc::BPF_JEQ, UDP),
+    (libc::BPF_H, 22, libc::BPF_JEQ, PORT as u32),
+    (libc::BPF_B, 8, libc::BPF_JGE, FORWARDED as u32),
+    FOR_US,
+];
+/// The same, with no header before that of UDP.
+const IPV6: [Condition; 4] = [
+    (libc::BPF_B, 6, libc::BPF_JEQ, UDP),
+    (libc::BPF_H, 42, libc::BPF_JEQ, PORT as u32),
+    (libc::BPF_B, 7, libc::BPF_JGE, FORWARDED as u32),
+    FOR_US,
+];
 
 /// A program for the kernel that lets through what meets all conditions.
 fn filter(conditions: &[Condition]) -> Vec<SockFilter> {
@@ -44,10 +59,10 @@ fn filter(conditions: &[Condition]) -> Vec<SockFilter> {
         SockFilter::new(u16::try_from(code).unwrap_or_default(), 0, to_the_end, value)
     };
     let mut program = Vec::new();
-    for (place, (size, offset, value)) in conditions.iter().enumerate() {
+    for (place, (size, offset, comparison, value)) in conditions.iter().enumerate() {
         program.push(step(libc::BPF_LD | libc::BPF_ABS | size, 0, *offset));
         let behind = 2 * (conditions.len() - place) - 1;
-        program.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, behind, *value));
+        program.push(step(libc::BPF_JMP | comparison | libc::BPF_K, behind, *value));
     }
     let all_of_it = u32::MAX;
     program.extend([step(libc::BPF_RET, 0, all_of_it), step(libc::BPF_RET, 0, 0)]);
@@ -61,8 +76,8 @@ pub(in crate::bfd) struct Link {
     reader: Reader,
     /// A number of linux/if_ether.h
     protocol: u16,
-    /// On which interface, and from whom, the last packet came
-    sender: (u32, [u8; 6]),
+    /// On which the last packet came
+    interface: u32,
 }
 
 impl Link {
@@ -77,7 +92,7 @@ impl Link {
         socket.set_priority(6)?; // for queueing disciplines that go by it
         let reader = Reader::new(&socket)?;
         socket.bind(&sys::link_address(protocol, 0, [0; 6]))?;
-        Ok(Self { socket, reader, protocol, sender: (0, [0; 6]) })
+        Ok(Self { socket, reader, protocol, interface: 0 })
     }
 
     /// The next Echo packet that waits, if one does. Errors are those of single packets and leave the
@@ -90,8 +105,7 @@ impl Link {
         let source = source.as_ref().and_then(|source| source.as_link_addr());
         let source = source.ok_or_else(no_echo)?;
         let interface = u32::try_from(source.ifindex()).map_err(|_| no_echo())?;
-        let sender = source.addr().ok_or_else(no_echo)?;
-        self.sender = (interface, sender);
+        self.interface = interface;
         let packet = SlicedPacket::from_ip(self.reader.octets()).map_err(|_| no_echo())?;
         let (destination, ttl) = match packet.net {
             Some(NetSlice::Ipv4(ip)) => {
@@ -103,7 +117,7 @@ impl Link {
             Some(NetSlice::Arp(_)) | None => return Err(no_echo()),
         };
         let Some(TransportSlice::Udp(udp)) = packet.transport else { return Err(no_echo()) };
-        Ok(Some(Frame { interface, sender, destination, ttl, payload: udp.payload(), at }))
+        Ok(Some(Frame { interface, destination, ttl, payload: udp.payload(), at }))
     }
 
     /// Whether everything has been read that came until a moment, for what was read last came
@@ -142,8 +156,8 @@ impl Link {
         self.give(path.interface, path.router, buffer.get(..length).unwrap_or_default())
     }
 
-    /// Forwards the last packet to where it came from, as a router would.
-    pub(in crate::bfd) fn send_back(&mut self) -> io::Result<()> {
+    /// Forwards the last packet to a router on the link that it came from.
+    pub(in crate::bfd) fn send_back(&mut self, router: [u8; 6]) -> io::Result<()> {
         let packet = self.reader.octets_mut();
         let length = match Ipv4Header::from_slice(packet) {
             Ok((mut header, _)) => {
@@ -160,8 +174,7 @@ impl Link {
                 Ipv6Header::LEN + usize::from(header.payload_length)
             }
         };
-        let (interface, sender) = self.sender;
-        self.give(interface, sender, self.reader.octets().get(..length).unwrap_or_default())
+        self.give(self.interface, router, self.reader.octets().get(..length).unwrap_or_default())
     }
 
     fn give(&self, interface: u32, to: [u8; 6], packet: &[u8]) -> io::Result<()> {

@@ -8,10 +8,13 @@ use crate::bfd::echo::Mark;
 use crate::bfd::packet::{Diag, Packet, State};
 
 impl Session {
-    /// Whether it is known how to send Echo packets, and how to send back those of the peer.
-    pub fn set_echo_possible(&mut self, is_possible: bool, now: Instant) {
-        self.echo_possible = is_possible;
+    /// Whether it is known how to send Echo packets, and whether we send back those of the peer.
+    pub fn set_echo_possible(&mut self, is_possible: bool, is_answered: bool, now: Instant) {
+        let before = self.required_min_echo_rx();
+        (self.echo_possible, self.echo_answered) = (is_possible, is_answered);
         self.update_echo(now);
+        // What the peer sends although nobody sends it back is a failure to it.
+        self.hurry |= self.required_min_echo_rx() != before;
     }
 
     /// The content of the next Echo packet, if one is due.
@@ -43,7 +46,7 @@ impl Session {
     /// any more.
     pub fn handle_echo(&mut self, packet: &Packet, mark: &Mark, at: Instant) -> bool {
         let took = at.saturating_duration_since(self.began).saturating_sub(mark.sent);
-        let was_active = self.echo.is_active();
+        let relied = self.relies_on_echo();
         let is_ours = mark.token == self.token && packet.my_discriminator == self.discriminator;
         if !is_ours || !self.echo.handle_return(mark.number, took, at) {
             return false;
@@ -52,7 +55,7 @@ impl Session {
             // RFC 9747 §2: the state machine of RFC 5880, with ourselves as the peer.
             self.step(packet.state, at);
         }
-        if !was_active {
+        if self.relies_on_echo() != relied {
             self.announce_timing(at);
         }
         true
@@ -60,7 +63,9 @@ impl Session {
 
     /// What the peer may send us to be sent back, at most often.
     pub(super) fn required_min_echo_rx(&self) -> Duration {
-        let wanted = self.config.echo.filter(|_| self.echo_possible);
+        // Nobody does during what is planned to take a while.
+        let is_answered = self.echo_answered && self.slowest.is_zero();
+        let wanted = self.config.echo.filter(|_| is_answered);
         wanted.map_or(Duration::ZERO, |echo| echo.interval)
     }
 
@@ -84,7 +89,7 @@ impl Session {
     /// RFC 5880 §6.8.5: too many in a row have not come back.
     pub(super) fn judge_echo(&mut self, now: Instant) {
         if self.echo.fails_at().is_some_and(|at| at <= now) {
-            self.echo.forget();
+            self.echo.fail();
             if self.state == State::Up {
                 // Our packets need nothing of the peer but its forwarding.
                 self.events.push_back(Event::Down(Diag::ECHO_FAILED, Plane::Forwarding));
@@ -93,9 +98,12 @@ impl Session {
         }
     }
 
-    /// Whether Echo packets come back, so that Control packets need not be frequent.
+    /// Whether Echo packets come back that are no less frequent than Control packets would be, so that
+    /// those need not be.
     pub(super) fn relies_on_echo(&self) -> bool {
-        self.echo.is_active() && !self.config.is_unaffiliated()
+        let interval = self.echo.interval().filter(|_| self.echo.is_active());
+        let is_frequent = interval.is_some_and(|interval| interval <= self.config.required_min_rx);
+        is_frequent && !self.config.is_unaffiliated()
     }
 
     fn echo_interval(&self) -> Option<Duration> {

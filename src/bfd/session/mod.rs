@@ -126,6 +126,8 @@ pub struct Session {
     echo: echo_function::Stream,
     /// It is known how to send Echo packets
     echo_possible: bool,
+    /// Those of the peer are sent back
+    echo_answered: bool,
     /// What only we know of our Echo packets
     token: u64,
     /// From when their times are counted
@@ -176,6 +178,7 @@ impl Session {
             next_tx: now,
             echo: echo_function::Stream::new(now),
             echo_possible: false,
+            echo_answered: false,
             token: fastrand::Rng::with_seed(!seed).u64(..),
             began: now,
             since: now,
@@ -264,10 +267,12 @@ impl Session {
     /// Takes over changed timers by a Poll Sequence (RFC 5880 §6.8.3), the session staying as it
     /// is.
     pub fn configure(&mut self, config: Config, now: Instant) {
+        let before = self.required_min_echo_rx();
         self.config = config;
         self.ask_for_silence(now);
         self.update_echo(now);
         self.announce_timing(now);
+        self.hurry |= self.required_min_echo_rx() != before;
     }
 
     /// Sends and expects packets at this interval at most often, until it is zero again: by a Poll

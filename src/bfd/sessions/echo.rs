@@ -1,7 +1,7 @@
 //! Which session an Echo packet belongs to, ours or the router's.
 use std::time::Instant;
 
-use super::{Entry, Hops, Sessions};
+use super::{Hops, Sessions};
 use crate::bfd::discard::Discard;
 use crate::bfd::echo::{FORWARDED, FROM_THE_LINK, Frame, Mark, Path};
 use crate::route::{PeerName, ScopedAddress};
@@ -11,7 +11,8 @@ impl Sessions {
     pub fn set_echo_path(&mut self, peer: &PeerName, path: Option<Path>, now: Instant) {
         if let Some((discriminator, entry)) = self.wanted_mut(peer) {
             entry.path = path;
-            entry.session.set_echo_possible(path.is_some(), now);
+            let is_answered = path.is_some_and(|path| !path.forwards);
+            entry.session.set_echo_possible(path.is_some(), is_answered, now);
             self.settle(discriminator, now);
         }
     }
@@ -23,9 +24,9 @@ impl Sessions {
         entries.any(|entry| entry.wants_echo() && entry.config.remote.ip.is_ipv4() == is_ipv4)
     }
 
-    /// Takes in what came in on a link; whether it is to be sent back to where it came from, because
-    /// nobody else does.
-    pub fn handle_echo(&mut self, frame: Frame<'_>) -> bool {
+    /// Takes in what came in on a link; the router's hardware address if it is to be sent back to it,
+    /// because nobody else does.
+    pub fn handle_echo(&mut self, frame: Frame<'_>) -> Option<[u8; 6]> {
         if let Some((packet, mark)) = Mark::decode(frame.payload)
             && let Some(entry) = self.entries.get_mut(&packet.my_discriminator)
             && entry.path.is_some_and(|path| path.interface == frame.interface)
@@ -34,16 +35,13 @@ impl Sessions {
             if is_near && entry.session.handle_echo(&packet, &mark, frame.at) {
                 self.settle(packet.my_discriminator, frame.at);
             } else {
+                entry.discards.count(Discard::Echo);
                 self.discards.count(Discard::Echo);
             }
-            return false;
+            return None;
         }
-        self.answers(frame.ttl, frame.at, |entry| {
-            let is_there = |path: Path| {
-                (path.interface, path.router) == (frame.interface, frame.sender) && !path.forwards
-            };
-            entry.config.remote.ip == frame.destination && entry.path.is_some_and(is_there)
-        })
+        let is_there = |path: &Path| path.interface == frame.interface;
+        self.answer(frame.destination.into(), frame.ttl, frame.at, is_there)
     }
 
     /// Takes in an Echo packet that a router sent to our own address, as FRR does over IPv6; whether
@@ -54,21 +52,27 @@ impl Sessions {
         ttl: Option<u8>,
         at: Instant,
     ) -> bool {
-        let far_end = (source, Hops::Single);
-        self.answers(ttl.unwrap_or(0), at, |entry| {
-            entry.config.far_end() == far_end && entry.path.is_some()
-        })
+        self.answer(source, ttl.unwrap_or(0), at, |_| true).is_some()
     }
 
-    fn answers(&mut self, ttl: u8, at: Instant, is_theirs: impl Fn(&Entry) -> bool) -> bool {
-        let entry = self.entries.values_mut().find(|entry| is_theirs(entry));
-        let is_answered = entry.is_some_and(|entry| {
-            let interval = entry.config.session.echo.map(|echo| echo.interval);
-            ttl == FROM_THE_LINK && interval.is_some_and(|least| entry.answers.take(least, at))
-        });
-        if !is_answered {
-            self.discards.count(Discard::Echo);
+    /// Where a packet of the router at this address goes to, if it is to be sent back. By which of its
+    /// hardware addresses it came does not matter: a router may have several.
+    fn answer(
+        &mut self,
+        router: ScopedAddress,
+        ttl: u8,
+        at: Instant,
+        is_there: impl Fn(&Path) -> bool,
+    ) -> Option<[u8; 6]> {
+        let session = self.far_ends.get(&(router, Hops::Single))?;
+        let entry = self.entries.get_mut(session)?;
+        let path = entry.path.filter(|path| is_there(path) && !path.forwards)?;
+        let least = entry.echo_interval(at)?;
+        if ttl == FROM_THE_LINK && entry.answers.take(least, at) {
+            return Some(path.router);
         }
-        is_answered
+        entry.discards.count(Discard::Echo);
+        self.discards.count(Discard::Echo);
+        None
     }
 }

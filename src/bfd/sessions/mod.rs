@@ -28,6 +28,10 @@ use crate::secret::Key;
 /// How long a peer is told that its session is no longer wanted: three packets at the slow rate.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// How long a peer may go on with Echo packets that it was allowed until a change: it hears of that
+/// with the next packet, or the one after it.
+const CHANGE: Duration = Duration::from_secs(5);
+
 /// How far away a peer may be.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Hops {
@@ -146,6 +150,8 @@ struct Entry {
     /// Where Echo packets go, while that is known
     path: Option<echo_function::Path>,
     answers: echo_function::Allowance,
+    /// What the peer was allowed before, and may go on with until it has heard of the change
+    allowed: Option<(Duration, Instant)>,
     /// `None` also while the key of its authentication is not known
     keyring: Option<Keyring>,
     /// Where its packets go on from counting, with the first key, if that matters
@@ -199,7 +205,15 @@ impl Entry {
 
     /// Whether it has a use for Echo packets.
     fn wants_echo(&self) -> bool {
-        self.leaving.is_none() && self.config.session.echo.is_some()
+        let is_wanted = self.config.session.echo.is_some() || self.allowed.is_some();
+        self.leaving.is_none() && is_wanted
+    }
+
+    /// The least between two Echo packets of the peer that are sent back; `None`: none are.
+    fn echo_interval(&self, at: Instant) -> Option<Duration> {
+        let now = self.config.session.echo.map(|echo| echo.interval);
+        let before = self.allowed.filter(|(_, until)| at < *until).map(|(interval, _)| interval);
+        now.into_iter().chain(before).min()
     }
 
     /// Whether this is the session that a peer is to have.
@@ -260,6 +274,10 @@ impl Sessions {
     pub fn set(&mut self, peer: &PeerName, config: Config, now: Instant) {
         if let Some((discriminator, entry)) = self.wanted_mut(peer) {
             if entry.config.is_same_session(&config) {
+                if entry.config.session.echo != config.session.echo {
+                    let before = entry.config.session.echo;
+                    entry.allowed = before.map(|echo| (echo.interval, now + CHANGE));
+                }
                 entry.session.configure(config.session, now);
                 if config.authentication.is_none() || entry.config.authentication.is_none() {
                     entry.keyring = None;
@@ -290,6 +308,7 @@ impl Sessions {
             session,
             path: None,
             answers: echo_function::Allowance::default(),
+            allowed: None,
             keyring: None,
             sequence: None,
             discards: Discards::default(),

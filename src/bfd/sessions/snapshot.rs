@@ -21,6 +21,7 @@ impl Sessions {
     pub fn snapshot(&self, peer: &PeerName, now: Instant) -> Option<Snapshot> {
         let (_, entry) = self.wanted(peer)?;
         let sequence = entry.keyring.as_ref().map(|keyring| keyring.transmit_sequence());
+        let sequence = sequence.or(entry.sequence);
         Some(Snapshot { session: entry.session.snapshot(now), sequence })
     }
 

@@ -43,7 +43,7 @@ impl Story {
     fn new(config: Config, said: Option<Packet>) -> Self {
         let now = start();
         let mut session = Session::new(config, discriminator(1), 7, now);
-        session.set_echo_possible(true, now);
+        session.set_echo_possible(true, true, now);
         Self {
             session,
             now,
@@ -129,12 +129,12 @@ fn packets_are_sent_only_while_both_ends_want_them_and_the_session_is_up() {
         ("theirs is the longer interval", with_echo(false), State::Up, 80, Some(80)),
     ] {
         let mut session = Session::new(ours, discriminator(1), 7, start());
-        session.set_echo_possible(true, start());
+        session.set_echo_possible(true, true, start());
         session.handle_packet(&said_echo(State::Down, theirs), start());
         session.handle_packet(&said_echo(state, theirs), start());
         let echo = session.look(start()).echo;
         assert_eq!(echo.and_then(|echo| echo.interval), expected.map(millis), "{what}");
-        session.set_echo_possible(false, start());
+        session.set_echo_possible(false, false, start());
         assert!(session.poll_echo(start()).is_none(), "{what}: it is not possible");
     }
 }
@@ -146,7 +146,7 @@ fn the_peer_is_told_what_it_may_send_while_it_can_be_sent_back() {
         session.poll_transmit(start() + secs(at)).expect("one a second").required_min_echo_rx
     };
     assert_eq!(told(&mut session, 1), Duration::ZERO);
-    session.set_echo_possible(true, start());
+    session.set_echo_possible(true, true, start());
     assert_eq!(told(&mut session, 3), millis(INTERVAL));
 }
 
@@ -198,8 +198,15 @@ fn the_session_fails_when_they_no_longer_come_back() {
     story.run(60_000);
     assert_eq!(story.events(), [Event::Up]);
     assert!(!story.echo().active);
+    // Once bitten: one that comes back, or some of them, are no proof any more.
+    for _ in 0..100 {
+        story.forwards = !story.forwards;
+        story.run(500);
+    }
+    assert_eq!((story.events(), story.echo().active), (vec![Event::Up], false));
     story.forwards = true;
-    story.run(100);
+    story.run(20_000);
+    assert!(story.echo().active);
     story.forwards = false;
     story.run(400);
     assert_eq!(story.events(), [Event::Up, FAILED]);
@@ -262,7 +269,7 @@ fn one_that_goes_on_after_a_restart_misses_what_does_not_come_back() {
         };
         let snapshot = story.session.snapshot(story.now);
         story.session = Session::restore(with_echo(unaffiliated), &snapshot, story.now);
-        story.session.set_echo_possible(true, story.now);
+        story.session.set_echo_possible(true, true, story.now);
         story.events.clear();
         story.forwards = false;
         story.run(1000);
@@ -279,7 +286,7 @@ proptest! {
         late in 0..20_u64,
     ) {
         let mut session = Session::new(with_echo(true), discriminator(1), 7, start());
-        session.set_echo_possible(true, start());
+        session.set_echo_possible(true, true, start());
         let mut now = start();
         let mut on_their_way: Vec<(Instant, Packet, Mark)> = vec![];
         let mut sent: Vec<(Instant, bool)> = vec![];
@@ -351,7 +358,6 @@ fn only_what_is_ours_and_was_missing_counts() {
     let octets = sent.payload.octets().to_vec();
     let good = Frame {
         interface: INTERFACE,
-        sender: ROUTER,
         destination: HOST.parse().expect("an address"),
         ttl: 254,
         payload: &octets,
@@ -374,11 +380,11 @@ fn only_what_is_ours_and_was_missing_counts() {
         ("too short", Frame { payload: &short, ..good }),
         ("nothing", Frame { payload: &[], ..good }),
     ] {
-        let before = dropped(&all);
-        assert!(!all.handle_echo(frame), "{what} is sent back");
-        assert_eq!((state(&all), dropped(&all)), (State::Down, before + 1), "{what}");
+        assert_eq!(all.handle_echo(frame), None, "{what} is sent back");
+        assert_eq!(state(&all), State::Down, "{what}");
     }
-    assert!(!all.handle_echo(good));
+    assert_eq!(dropped(&all), 3, "those that name this session, and come from where it is");
+    assert_eq!(all.handle_echo(good), None);
     assert_eq!(state(&all), State::Init);
 }
 
@@ -386,7 +392,6 @@ fn only_what_is_ours_and_was_missing_counts() {
 fn what_the_router_sends_is_sent_back_to_it() {
     let theirs = Frame {
         interface: INTERFACE,
-        sender: ROUTER,
         destination: SINGLE.parse().expect("an address"),
         ttl: 255,
         payload: b"whatever it has to say to itself",
@@ -395,7 +400,6 @@ fn what_the_router_sends_is_sent_back_to_it() {
     for (what, frame, expected) in [
         ("its own", theirs, true),
         ("not from the link", Frame { ttl: 254, ..theirs }, false),
-        ("of somebody else", Frame { sender: [9; 6], ..theirs }, false),
         ("elsewhere", Frame { interface: 4, ..theirs }, false),
         (
             "for somebody else",
@@ -404,10 +408,17 @@ fn what_the_router_sends_is_sent_back_to_it() {
         ),
     ] {
         let mut all = sessions(false, false);
-        assert_eq!(all.handle_echo(frame), expected, "{what}");
-        assert_eq!(dropped(&all), u64::from(!expected), "{what}");
+        assert_eq!(all.handle_echo(frame), expected.then_some(ROUTER), "{what}");
     }
-    assert!(!sessions(false, true).handle_echo(theirs), "the kernel does it");
+    let mut all = sessions(false, true);
+    assert_eq!(all.handle_echo(theirs), None, "the kernel does it");
+    let said = Packet::decode(all.poll_transmit(start()).expect("one is due").payload.octets());
+    let said = said.expect("a good packet");
+    assert_eq!(
+        said.required_min_echo_rx,
+        Duration::ZERO,
+        "or does not, so that it is not promised"
+    );
 
     // FRR sends them to us over IPv6.
     let router = theirs.destination.into();
@@ -458,4 +469,34 @@ fn control_packets_mean_nothing_where_the_router_has_no_bfd() {
     }
     assert_eq!(all.discards().get(Discard::UnknownSession), 2);
     assert_eq!(all.poll_event(), None);
+}
+
+#[test]
+fn a_peer_that_has_not_heard_of_a_change_yet_gets_its_packets_back() {
+    let router = SINGLE.parse::<std::net::IpAddr>().expect("an address").into();
+    let wanted = |echo| sessions::Config {
+        generation: Generation(1),
+        remote: router,
+        source: None,
+        hops: Hops::Single,
+        minimum_ttl: 255,
+        session: Config { echo, ..with_echo(false) },
+        authentication: None,
+    };
+    let slow = echo::Config { interval: secs(1), unaffiliated: false };
+    for echo in [None, Some(slow)] {
+        let mut all = sessions(false, false);
+        all.poll_transmit(start()).expect("the first is due");
+        all.set(&"tor".into(), wanted(echo), start());
+        assert!(all.poll_transmit(start()).is_some(), "it is told at once");
+        let answered = (1..200_u64)
+            .filter(|number| {
+                let at = start() + millis(INTERVAL * number);
+                all.handle_echo_to_us(router, Some(255), at)
+            })
+            .count();
+        // For five seconds; after that as the new interval has it.
+        let after = if echo.is_some() { 10..30 } else { 0..1 };
+        assert!(after.contains(&(answered - 99)), "{echo:?}: {answered}");
+    }
 }

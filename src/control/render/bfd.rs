@@ -120,12 +120,13 @@ fn in_words(echo: &Echo) -> String {
             format!("echo: every {every}, {sent} sent, {returned} came back; {took}")
         }
         EchoState::Unanswered => format!(
-            "echo: every {every}, and none comes back: the router does not forward packets to where \
-             they come from (a reverse path check does that), or UDP port 3785 is dropped"
+            "echo: every {every}, {sent} sent, {returned} came back, not enough to go by: the router \
+             may drop what goes to where it comes from (a reverse path check, or protection from \
+             \"LAND\" attacks), or UDP port 3785"
         ),
         EchoState::Idle => "echo: not sent (session down, or the router wants none)".into(),
         EchoState::Impossible => {
-            "echo: not sent (the router's hardware address is not known, or this \
+            "echo: not sent (the router is not in the host's neighbour table, or this \
              host does not permit it: see the log)"
                 .into()
         }
