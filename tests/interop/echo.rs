@@ -28,6 +28,11 @@ fn with_echo(tor: TorConfig, keys: &str) -> Result<(Fabric, Daemon)> {
         text = text.replacen("remote-asn = ", "bfd = \"alone\"\nremote-asn = ", 1);
         text += &format!("\n[bfd.alone]\n{keys}\n");
     }
+    // One that forwards offers its router nothing.
+    for family in ["ipv4", "ipv6"] {
+        let key = format!("net/{family}/conf/all/forwarding");
+        fabric.host(1).namespace.set_sysctl(&key, "0")?;
+    }
     let daemon = start(&fabric, 1, &(text + POOLS + WEB))?;
     Ok((fabric, daemon))
 }
