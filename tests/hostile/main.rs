@@ -20,7 +20,7 @@
 //! | `transport` | silence, closed windows, passwords, refusals, and a router that never learns |
 //! | `path` | addresses and interfaces that go, routers without memory, forged segments |
 //! | `corpus` | all of these messages and the fuzzer's, fed to what the fuzzer runs; without a daemon |
-//! | `bfd` | Control packets that are wrong or not the router's (RFC 5880 §6.8.6, RFC 5881 §5) |
+//! | `bfd` | BFD: packets that are wrong or not the router's, sessions and keys, and all that in floods |
 //!
 //! Together they are the ways that we know of in which a peer, or whoever reaches the port, has
 //! brought down or misled a BGP or BFD speaker: each length, count, type and flag of a message that
