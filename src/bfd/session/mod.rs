@@ -235,6 +235,9 @@ impl Session {
             let earliest = self.last_final.map_or(at, |last| at.max(last + FINALS_APART));
             self.final_at.get_or_insert(earliest);
         }
+        if self.may_be_silent && !self.is_demanding() {
+            self.polling = true; // it need not be silent any more, as in ask_for_silence
+        }
         self.update_echo(at);
         self.reschedule(at);
     }
@@ -305,13 +308,17 @@ impl Session {
         }
         self.hurry = false;
         self.counters.sent += 1;
+        // RFC 5880 §6.6: each packet that has the D bit asks for silence, an answer too. What was
+        // polled for before that, and not answered, counts from here.
+        if self.is_demanding() && !std::mem::replace(&mut self.may_be_silent, true) {
+            self.polling_since = None;
+        }
         if is_final {
             self.last_final = Some(now);
         } else {
             if self.polling {
                 self.polling_since.get_or_insert(now);
             }
-            self.may_be_silent |= self.is_demanding();
             // RFC 5880 §6.5: a Final is independent of periodic packets, it takes no one's place.
             self.last_tx = Some(now);
             self.counters.transmit_pace.handle_packet(now);

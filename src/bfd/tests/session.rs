@@ -799,3 +799,41 @@ fn a_peer_in_demand_mode_is_polled_sooner_after_a_reload() {
     session.handle_timeout(now + secs(1));
     assert!(drain(&mut session, now + secs(1)).iter().all(|packet| packet.poll));
 }
+
+#[test]
+fn an_answer_that_asks_for_silence_is_believed_too() {
+    let begin = start();
+    let demand = Config { demand: Some(secs(10)), ..config(3, 300, 10) };
+    let mut session = reached(State::Init, demand, begin);
+    session.handle_packet(&said(State::Init), begin);
+    assert!(drain(&mut session, begin).iter().all(|packet| !packet.demand));
+    let fast = Packet { desired_min_tx: millis(10), ..said(State::Up) };
+    session.handle_packet(&Packet { poll: true, ..fast }, begin);
+    let sent = drain(&mut session, begin);
+    // RFC 5880 §6.6: from this on the peer may say nothing.
+    assert!(sent.iter().any(|packet| packet.is_final && packet.demand), "{sent:?}");
+    let mut polled_at = None;
+    for at in (0..3000).map(millis).map(|at| begin + at) {
+        session.handle_timeout(at);
+        let is_polled = drain(&mut session, at).iter().any(|packet| packet.poll);
+        polled_at = polled_at.or(is_polled.then_some(at));
+        let down_at = polled_at.map(|polled_at| polled_at + millis(900));
+        let is_down = down_at.is_some_and(|down_at| down_at <= at);
+        assert_eq!(session.state() == State::Down, is_down, "{:?}", at - begin);
+    }
+    assert!(polled_at.is_some());
+}
+
+#[test]
+fn a_silent_peer_that_need_not_be_any_more_by_what_it_says_is_polled() {
+    let begin = start();
+    let mut session = demanding(begin);
+    let now = begin + secs(2);
+    drain(&mut session, now);
+    // RFC 5880 §6.8.7: Demand is for two that are Up, as it has it this one is not.
+    session.handle_packet(&said(State::Init), now);
+    let sent = drain(&mut session, now + millis(300));
+    assert!(sent.len() == 1 && sent[0].poll && !sent[0].demand, "{sent:?}");
+    session.handle_timeout(now + millis(1200));
+    assert_eq!(session.state(), State::Down);
+}
