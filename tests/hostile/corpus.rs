@@ -122,10 +122,10 @@ fn reachable() -> Vec<Vec<u8>> {
     each.collect()
 }
 
-/// BFD sessions with one peer each, at all rates: they come up, and each of our own steps follows, see
-/// `Stage::step` in fuzz/src/bfd/script.rs.
+/// BFD sessions with one peer each, at all rates, with demand mode and without: they come up, and each of our
+/// own steps follows, see `Stage::step` in fuzz/src/bfd/script.rs.
 fn bfd_scripts() -> Vec<Vec<u8>> {
-    let steps: [&[u8]; 8] = [
+    let steps: [&[u8]; 9] = [
         &[1, 9],
         &[2, 1],
         &[3, 15, 6, 0, 0, 11, 0, 0],
@@ -134,12 +134,16 @@ fn bfd_scripts() -> Vec<Vec<u8>> {
         &[11, 0, 1, 50],
         &[12, 1, 1, 20],
         &[9, 6, 9, 0x87, 9, 14],
+        &[8, 0, 20, 0, 8, 1, 20, 0, 7, 1, 38, 0, 2, 0],
     ];
     let alone = [15, 4, 5, 15, 1, 40, 15, 2, 0, 14, 7, 8, 0, 15, 1, 0, 1, 3];
-    let each = (0..6).flat_map(|peer| (0..8).map(move |rates| (peer, rates << 1)));
+    // It is asked to be silent, and is, but for answers; then that is taken back, and it is dead.
+    let demanding = [15, 3, 0x40, 15, 4, 5, 15, 5, 30, 15, 6, 0, 1, 20];
+    let timers = (0..8).flat_map(|rates| [rates << 1, rates << 1 | 0x40]);
+    let each = timers.flat_map(|rates| (0..6).map(move |peer| (peer, rates)));
     let scripts = each.flat_map(|(peer, rates)| {
         let comes_up = [1 << peer, rates, 7, peer, 6, rates << 2, 9, 6];
-        steps.iter().map(move |step| [&comes_up[..], step, &alone].concat())
+        steps.iter().map(move |step| [&comes_up[..], step, &alone, &demanding].concat())
     });
     scripts.collect()
 }

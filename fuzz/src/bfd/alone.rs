@@ -23,22 +23,42 @@ pub(super) struct Alone {
 impl Alone {
     pub(super) fn new(config: Config, now: Instant) -> Self {
         let session = Session::new(config, OURS, 7, now);
-        Self { session, config, heard: Heard::default(), second: Second::default() }
+        let mut heard = Heard::default();
+        heard.demand.configure(config.demand, now);
+        Self { session, config, heard, second: Second::default() }
     }
 
     pub(super) fn hear(&mut self, packet: &Packet, now: Instant) {
         self.second.causes += 1;
         self.session.handle_packet(packet, now);
+        self.heard.demand.hear(packet, &self.session.look(now));
+    }
+
+    /// Nothing was done until now.
+    pub(super) fn attend(&mut self, now: Instant) {
+        self.heard.demand.attend(now);
+    }
+
+    /// Whether the peer is polled.
+    pub(super) fn is_polling(&self) -> bool {
+        self.heard.demand.is_polling()
     }
 
     pub(super) fn configure(&mut self, config: Config, now: Instant) {
         self.second.causes += 1;
         self.config = config;
+        self.heard.demand.configure(config.demand, now);
         self.session.configure(config, now);
+    }
+
+    /// Another wish for silence alone.
+    pub(super) fn ask_for_silence(&mut self, demand: Option<Duration>, now: Instant) {
+        self.configure(Config { demand, ..self.config }, now);
     }
 
     pub(super) fn slow_down(&mut self, interval: Duration, now: Instant) {
         self.second.causes += 1;
+        self.heard.demand.attend(now);
         self.session.slow_down(interval, now);
     }
 
@@ -60,19 +80,25 @@ impl Alone {
         assert_eq!(after.remote, before.remote);
         // What it was slowed down to is at an end, for which an Up session needs the peer's consent.
         assert!(after.transmit_interval <= before.transmit_interval);
-        if before.state == State::Up {
+        if self.heard.demand.is_patient() {
+            self.heard.demand.attend(now);
+            assert!(after.detection_time <= before.detection_time);
+        } else if before.state == State::Up {
             assert_eq!(after.detection_time, before.detection_time);
         }
     }
 
     /// As a driver does at any time: timeouts, then packets, then events.
     pub(super) fn drain(&mut self, begin: Instant, now: Instant) {
+        let before = self.session.look(now);
         self.session.handle_timeout(now);
+        self.heard.demand.check_forgotten(&before, &self.session.look(now), now);
         while let Some(packet) = self.session.poll_transmit(now) {
             let packet_read = check_sent(&packet.encode(), OURS, false);
             assert_eq!(packet_read, packet);
             assert_eq!(packet.state, self.session.state());
             self.second.count(now - begin, packet.state == State::Up);
+            self.heard.demand.send(&packet, now);
         }
         while let Some(event) = self.session.poll_event() {
             self.heard.note(event);
@@ -80,10 +106,11 @@ impl Alone {
         self.check(now);
     }
 
-    fn check(&self, now: Instant) {
+    fn check(&mut self, now: Instant) {
         self.heard.check(&self.session.look(now), now);
         let timeout = self.session.poll_timeout();
-        assert!(timeout.is_none_or(|timeout| timeout > now), "there is more to do at once");
+        let is_done = timeout.is_none_or(|timeout| timeout > now);
+        assert!(is_done, "there is more to do at once: {:?}", self.session);
     }
 }
 

@@ -2,6 +2,7 @@
 //! anywhere, the passing of time, peers that keep to the RFC for a while, and our own changes. After each
 //! step the sessions are held to what they have told us and to what RFC 5880 lets them say.
 mod alone;
+mod demand;
 mod octets;
 mod script;
 
@@ -20,6 +21,7 @@ use vipcast::secret::{Key, Secret};
 use super::input::{Input, bits, pick};
 use super::start;
 use alone::Alone;
+use demand::Demand;
 use octets::{check_read, check_sent};
 
 /// Below this rate a session may not send until it is Up (RFC 5880 §6.8.3).
@@ -58,19 +60,19 @@ struct Heard {
     is_peer_down: bool,
     /// We have told its peer AdminDown
     is_over: bool,
+    demand: Demand,
 }
 
 impl Heard {
     /// The session is what it said it is, and is Up only while its peer is heard.
-    fn check(&self, look: &Look, now: Instant) {
+    fn check(&mut self, look: &Look, now: Instant) {
         assert_eq!(look.state == State::Up, self.is_up && !self.is_over, "{self:?} {look:?}");
         assert_eq!(look.state == State::AdminDown, self.is_over);
         let is_peer_down = look.remote.is_some_and(|remote| remote.state == State::AdminDown);
         assert!(self.is_over || is_peer_down == self.is_peer_down, "{self:?} {look:?}");
-        let heard = look.remote.zip(look.detection_time);
-        let is_recent = heard.is_some_and(|(_, time)| now < look.heard_at + time);
-        assert_eq!(look.remote.is_some(), is_recent, "silence was not noticed");
-        assert!(is_recent || !matches!(look.state, State::Init | State::Up), "{look:?}");
+        let is_heard = look.remote.is_some();
+        assert!(is_heard || !matches!(look.state, State::Init | State::Up), "{look:?}");
+        self.demand.check(look, now);
     }
 }
 
@@ -114,16 +116,16 @@ fn name(peer: u8) -> PeerName {
     format!("peer{peer}").into()
 }
 
-/// How often, and whether it waits for its peer.
+/// How often, whether the peer is asked to be silent, and whether it is waited for.
 fn timers(flags: u8) -> session::Config {
-    let [.., passive] = bits(flags);
+    let [.., demands, passive] = bits(flags);
     let millis = |which| Duration::from_millis(pick(which, &[300, 10, 1000, 3_600_000]));
     session::Config {
         detect_mult: NonZeroU8::new(pick(flags >> 4 & 3, &[3, 1, 255])).expect("not zero"),
         desired_min_tx: millis(flags & 3),
         required_min_rx: millis(flags >> 2 & 3),
         passive,
-        demand: None,
+        demand: demands.then(|| Duration::from_millis(pick(flags, &[3000, 100, 1000, 3_600_000]))),
         echo: None,
     }
 }
@@ -188,6 +190,9 @@ impl Stage {
         let config = self.config(peer % PEERS, flags, others);
         let wanted = config.authentication.clone();
         self.sessions.set(&name(peer % PEERS), config.clone(), self.now);
+        let discriminator = self.sessions.session_with(&name(peer % PEERS)).expect("it was set");
+        let heard = self.heard.entry(discriminator).or_default();
+        heard.demand.configure(config.session.demand, self.now);
         if let Some(authentication) = wanted {
             self.sessions.set_key(&name(SIGNED), &authentication, self.key.clone(), self.now);
             let far = Config { remote: LOCAL.into(), source: None, ..config };
@@ -196,18 +201,21 @@ impl Stage {
         }
     }
 
+    /// What every session is like.
+    fn looks(&self) -> BTreeMap<NonZeroU32, Look> {
+        let looks = self.sessions.looks(self.now).map(|look| look.session);
+        looks.map(|look| (look.discriminator, look)).collect()
+    }
+
     /// A datagram comes; only one that its peer may have sent is accepted, and by no other session.
     fn hear(&mut self, datagram: Datagram<'_>) {
         self.seconds.values_mut().for_each(|second| second.causes += 1);
-        let received = |sessions: &Sessions| -> BTreeMap<NonZeroU32, u64> {
-            let looks = sessions.looks(datagram.at).map(|look| look.session);
-            looks.map(|look| (look.discriminator, look.counters.received)).collect()
-        };
         let packet = check_read(datagram.payload);
-        let before = received(&self.sessions);
+        let before = self.looks();
         self.sessions.handle_datagram(datagram);
-        for (discriminator, count) in received(&self.sessions) {
-            if before.get(&discriminator) == Some(&count) {
+        for (discriminator, look) in self.looks() {
+            let received = before.get(&discriminator).map(|look| look.counters.received);
+            if received == Some(look.counters.received) {
                 continue;
             }
             let packet = packet.expect("what cannot be read is not accepted");
@@ -216,13 +224,19 @@ impl Stage {
             assert!(datagram.ttl.is_some_and(|ttl| ttl >= config.minimum_ttl));
             assert_eq!(packet.authentication_present, config.authentication.is_some());
             assert!(packet.your_discriminator.is_none_or(|yours| yours == discriminator));
+            self.heard.entry(discriminator).or_default().demand.hear(&packet, &look);
         }
     }
 
     /// As the driver does, until there is nothing to do at present.
     fn drain(&mut self) {
         let now = self.now;
+        let before = self.looks();
         self.sessions.handle_timeout(now);
+        for (discriminator, after) in self.looks() {
+            let (before, heard) = (&before[&discriminator], self.heard.entry(discriminator));
+            heard.or_default().demand.check_forgotten(before, &after, now);
+        }
         self.transmit();
         self.note();
         self.alone.drain(self.begin, now);
@@ -242,6 +256,9 @@ impl Stage {
             second.count(now - self.begin, packet.state == State::Up);
             if self.sessions.owner(discriminator).is_none() {
                 assert_eq!(packet.state, State::AdminDown, "it is on its way out");
+                assert!(!packet.demand, "what it asks for is over");
+            } else {
+                self.heard.entry(discriminator).or_default().demand.send(&packet, now);
             }
             if *peer == name(SIGNED) {
                 self.far_end.handle_datagram(Datagram {
@@ -263,16 +280,20 @@ impl Stage {
             assert_eq!(owner, Some((&peer, generation)), "whose events they are");
             self.heard.entry(discriminator).or_default().note(event);
         }
-        let looks: Vec<Look> = self.sessions.looks(self.now).map(|look| look.session).collect();
-        let is_there = |discriminator: &NonZeroU32| {
-            looks.iter().any(|look| look.discriminator == *discriminator)
-        };
-        self.heard.retain(|discriminator, _| is_there(discriminator));
-        for look in &looks {
-            self.heard.entry(look.discriminator).or_default().check(look, self.now);
+        let looks = self.looks();
+        self.heard.retain(|discriminator, _| looks.contains_key(discriminator));
+        for (discriminator, look) in &looks {
+            self.heard.entry(*discriminator).or_default().check(look, self.now);
         }
         assert_eq!(self.sessions.configs().count(), self.sessions.count());
         self.seconds.retain(|discriminator, _| self.sessions.config(*discriminator).is_some());
+    }
+
+    /// Nothing is done for so long.
+    fn freeze(&mut self, time: Duration) {
+        self.now += time;
+        self.heard.values_mut().for_each(|heard| heard.demand.attend(self.now));
+        self.alone.attend(self.now);
     }
 
     /// From timeout to timeout; none may be there again at once.

@@ -68,7 +68,7 @@ pub(super) fn check_sent(payload: &[u8], ours: NonZeroU32, is_signed: bool) -> P
     assert_eq!(packet.authentication_present, is_signed);
     assert_eq!(packet.my_discriminator, ours);
     assert!(!(packet.poll && packet.is_final), "P and F at once (RFC 5880 §6.5)");
-    assert!(!packet.demand && !packet.control_plane_independent);
+    assert!(!packet.control_plane_independent);
     assert_eq!(packet.required_min_echo_rx, Duration::ZERO);
     assert!(packet.state == State::Up || packet.desired_min_tx >= SLOW, "RFC 5880 §6.8.3");
     packet

@@ -3,6 +3,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use vipcast::bfd::packet::{Packet, State};
+use vipcast::bfd::session::Look;
 use vipcast::bfd::sessions::{Datagram, Hops};
 use vipcast::route::ScopedAddress;
 
@@ -12,6 +13,19 @@ use super::{PEERS, SIGNED, Stage, address, alone, name, timers};
 
 /// What peers call themselves.
 const THEIRS: u32 = 100;
+
+/// What a peer says that is right.
+fn right(state: State, yours: NonZeroU32, flags: u8) -> Said {
+    Said {
+        state: state as u8,
+        flags: 0,
+        detect_mult: 3,
+        mine: THEIRS,
+        yours: yours.get(),
+        desired_min_tx: pick(flags, &[10_000, 300_000, 1_000_000]),
+        required_min_rx: pick(flags >> 2, &[10_000, 300_000, 1_000_000]),
+    }
+}
 
 impl Stage {
     /// The next one.
@@ -23,11 +37,12 @@ impl Stage {
             0 => self.pass(Duration::from_millis(input.u8().into())),
             1 => self.pass(Duration::from_millis(100) * u32::from(input.u8() & 0x7f)),
             // Nothing was done for that long.
-            2 => self.now += pick(input.u8(), &[1, 3, 60, 86_400]) * Duration::from_millis(1001),
+            2 => self.freeze(pick(input.u8(), &[1, 3, 60, 86_400]) * Duration::from_millis(1001)),
             3 => (0..input.u8() & 15).for_each(|_| self.pass_to_next()),
             4 => self.any_octets(input),
             5 | 6 => self.peer_says(input),
-            7 | 8 => self.converse(input.u8(), input.u8(), input.u8()),
+            7 => self.converse(input.u8(), input.u8(), input.u8()),
+            8 => self.answer(input.u8(), input.u8(), input.u8()),
             9 => self.far_end_says(input.u8()),
             10 => self.set(input.u8(), input.u8(), input.u8()),
             11 => self.sessions.remove(&name(input.u8() % PEERS), now),
@@ -83,29 +98,42 @@ impl Stage {
         self.datagram(peer, way & 15, &said.encode());
     }
 
-    /// A peer that does what it should, for so many packets: by RFC 5880 §6.2, answering polls.
+    /// The session with a peer, if there is one.
+    fn look(&self, peer: u8) -> Option<Look> {
+        let ours = self.sessions.session_with(&name(peer % PEERS))?;
+        self.looks().remove(&ours)
+    }
+
+    /// A peer that does what it should, for so many packets: by RFC 5880 §6.2, answering polls. It may ask us
+    /// to be silent.
     fn converse(&mut self, peer: u8, count: u8, flags: u8) {
         for _ in 0..count & 31 {
-            let Some(ours) = self.sessions.session_with(&name(peer % PEERS)) else { return };
-            let mut looks = self.sessions.looks(self.now).map(|look| look.session);
-            let Some(look) = looks.find(|look| look.discriminator == ours) else { return };
-            drop(looks);
+            let Some(look) = self.look(peer) else { return };
             let state = match look.state {
                 State::AdminDown | State::Down => State::Down,
                 State::Init | State::Up => State::Up,
             };
-            let said = Said {
-                state: state as u8,
-                flags: 0x10,
-                detect_mult: 3,
-                mine: THEIRS,
-                yours: ours.get(),
-                desired_min_tx: pick(flags, &[10_000, 300_000, 1_000_000]),
-                required_min_rx: pick(flags >> 2, &[10_000, 300_000, 1_000_000]),
-            };
+            let demand = if count & 32 != 0 { 2 } else { 0 };
+            let said = Said { flags: 0x10 | demand, ..right(state, look.discriminator, flags) };
             self.datagram(peer, 0, &said.encode());
             self.drain();
             self.pass(Duration::from_millis(pick(flags >> 4, &[0, 10, 29, 300])));
+        }
+    }
+
+    /// A peer that is Up and was asked to be silent, for so many timeouts: it answers polls and says nothing
+    /// else.
+    fn answer(&mut self, peer: u8, count: u8, flags: u8) {
+        for _ in 0..count {
+            let Some(look) = self.look(peer).filter(|look| look.state == State::Up) else { return };
+            let heard = self.heard.get(&look.discriminator);
+            if heard.is_some_and(|heard| heard.demand.is_polling()) {
+                let said = Said { flags: 0x10, ..right(State::Up, look.discriminator, flags) };
+                self.datagram(peer, 0, &said.encode());
+                self.drain();
+            } else {
+                self.pass_to_next();
+            }
         }
     }
 
@@ -159,12 +187,33 @@ impl Stage {
 
     fn alone_changes(&mut self, what: u8, how: u8) {
         let now = self.now;
-        match what % 5 {
+        match what % 7 {
             0 => self.alone.configure(timers(how), now),
             1 => self.alone.slow_down(Duration::from_millis(50) * u32::from(how), now),
             2 => self.alone.restart(now),
             3 => self.alone = alone::Alone::new(timers(how), now),
-            _ => self.alone_converses(how),
+            4 => self.alone_converses(how),
+            5 => self.alone_answers(how),
+            _ => {
+                let demand = pick(how, &[None, Some(100), Some(3000)]).map(Duration::from_millis);
+                self.alone.ask_for_silence(demand, now);
+            }
+        }
+    }
+
+    /// As [`Self::answer`].
+    fn alone_answers(&mut self, how: u8) {
+        for _ in 0..how {
+            if self.alone.session.state() != State::Up {
+                return;
+            }
+            if self.alone.is_polling() {
+                let said = Said { flags: 0x10, ..right(State::Up, alone::OURS, how) };
+                self.alone.hear(&check_read(&said.encode()).expect("a packet"), self.now);
+                self.drain();
+            } else {
+                self.pass_to_next();
+            }
         }
     }
 
@@ -176,7 +225,7 @@ impl Stage {
             let number = STATES.iter().position(|other| *other == state).unwrap_or_default();
             let said = Said {
                 state: u8::try_from(number).unwrap_or_default(),
-                flags: pick(how >> 3, &[0x10, 0, 0x20]),
+                flags: pick(how >> 3, &[0x10, 0, 0x20, 0x12]),
                 detect_mult: 3,
                 mine: THEIRS,
                 yours: alone::OURS.get(),
