@@ -124,6 +124,7 @@ fn the_file_with_everything_has_every_key() {
         "community",
         "service",
         "check",
+        "damping",
         "metrics",
         "log",
         "headers",

@@ -25,8 +25,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "bfd", "bgp", "check", "config", "control", "metrics", "ndp", "netlink", "speaker",
-            "sys",
+            "bfd", "bgp", "check", "config", "control", "metrics", "ndp", "netlink", "route",
+            "service", "speaker", "sys",
         ],
     ),
 ];

@@ -9,15 +9,19 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use zbus::{fdo, proxy};
 
-use super::{check_length, socket_path};
-use crate::route::PeerName;
+use super::{Administration, check_length, socket_path};
+use crate::route::{PeerName, ServiceName};
+use crate::service::admin::{Keep, Mode};
 use crate::speaker::bfd::PeerBfd;
 use crate::speaker::routes::PeerRoutes;
-use crate::speaker::status::Status;
+use crate::speaker::status::{ServiceStatus, Status, VipStatus};
 use crate::sys;
 
 /// The daemon answers at once, or not at all; a reload reads files first.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between looks at what is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why the daemon could not be asked, or what it answered instead.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +49,9 @@ pub enum Error {
     /// It refused
     #[error("{0}")]
     Refused(String),
-    /// There is no such peer, or not any more
+    /// There is no such peer or service, or not any more
     #[error("{0}")]
-    NoPeer(String),
+    NotThere(String),
     /// It did not answer
     #[error("vipcastd does not answer: {0}")]
     NoAnswer(String),
@@ -64,6 +68,12 @@ trait Manager {
     fn routes(&self, peer: &str) -> zbus::Result<String>;
     fn bfd(&self) -> zbus::Result<String>;
     fn reset(&self, peer: &str, text: &str) -> zbus::Result<()>;
+    fn describe_service(&self, service: &str) -> zbus::Result<String>;
+    fn drain(&self, service: &str, reason: &str, runtime: bool) -> zbus::Result<()>;
+    fn undrain(&self, service: &str, runtime: bool) -> zbus::Result<()>;
+    fn admin_down(&self, service: &str, reason: &str) -> zbus::Result<()>;
+    fn admin_up(&self, service: &str) -> zbus::Result<()>;
+    fn release(&self, service: &str) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
 }
 
@@ -103,7 +113,7 @@ pub async fn routes(
     for peer in peers.iter().filter(|p| only.as_ref().is_none_or(|name| *p == name.as_ref())) {
         match within(manager.routes(peer)).await {
             Ok(json) => all.push(understood(&json)?),
-            Err(Error::NoPeer(_)) => {} // a reload took it away just now
+            Err(Error::NotThere(_)) => {} // a reload took it away just now
             Err(error) => return Err(error),
         }
     }
@@ -154,6 +164,113 @@ pub async fn reload(runtime_directory: &Path) -> Result<(), Error> {
     within(connect(runtime_directory).await?.reload()).await
 }
 
+/// Lets the daemon do that with a service.
+///
+/// # Errors
+///
+/// When it cannot be asked, there is no such service, we may not ask for that, or it cannot be kept.
+pub async fn administer(
+    runtime_directory: &Path,
+    service: &ServiceName,
+    wish: &Administration,
+) -> Result<(), Error> {
+    let manager = connect(runtime_directory).await?;
+    let name = service.as_ref();
+    let reason = |reason: &Option<String>| reason.clone().unwrap_or_default();
+    let is_runtime = |keep: &Keep| *keep == Keep::Runtime;
+    match wish {
+        Administration::TakeOut(Mode::Drain, keep, text) => {
+            within(manager.drain(name, &reason(text), is_runtime(keep))).await
+        }
+        Administration::TakeOut(Mode::Down, _, text) => {
+            within(manager.admin_down(name, &reason(text))).await
+        }
+        Administration::Undo(Mode::Drain, keep) => {
+            within(manager.undrain(name, is_runtime(keep))).await
+        }
+        Administration::Undo(Mode::Down, _) => within(manager.admin_up(name)).await,
+        Administration::Release => within(manager.release(name)).await,
+    }
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Goal {
+    /// No router is told of the service, and no packets are expected
+    Withdrawn,
+    /// Its VIPs are announced
+    Announced,
+}
+
+impl Goal {
+    /// What is missing to that, if anything.
+    fn missing(self, service: &ServiceStatus) -> Option<String> {
+        let announced = |vip: &&VipStatus| vip.announcing_since.is_some();
+        match self {
+            Self::Announced => {
+                let vip = service.vips.iter().find(|vip| !announced(vip))?;
+                let obstacle = service.obstacle.as_ref().map(|obstacle| &obstacle.description);
+                let reason = obstacle.or(service.reason.as_ref()).or(vip.reason.as_ref());
+                let reason = reason.map_or("no reason known", String::as_str);
+                Some(format!("{} is not announced: {reason}", vip.address))
+            }
+            Self::Withdrawn => {
+                let mut vips = service.vips.iter();
+                if let Some(vip) = vips.clone().find(announced) {
+                    return Some(format!("{} is announced", vip.address));
+                }
+                if let Some(peer) = vips.find_map(|vip| vip.peers.first()) {
+                    let reason = peer.reason.as_deref().unwrap_or("no reason known");
+                    return Some(format!("{} still has it: {reason}", peer.peer));
+                }
+                let left = service.obstacle.as_ref().map_or(0.0, |obstacle| obstacle.left);
+                (left > 0.0).then(|| format!("packets may come for another {left:.1}s"))
+            }
+        }
+    }
+}
+
+/// Waits until a service is there, for as long as that takes; `tell` is told what is missing, when
+/// that changes after a while.
+///
+/// # Errors
+///
+/// When the daemon cannot be asked, or there is no such service any more.
+pub async fn wait(
+    runtime_directory: &Path,
+    service: &ServiceName,
+    goal: Goal,
+    mut tell: impl FnMut(&str),
+) -> Result<(), Error> {
+    const QUIET: u32 = 20;
+    let mut told = String::new();
+    for turn in 0_u32.. {
+        let status = describe_service(runtime_directory, service).await?;
+        let Some(missing) = goal.missing(&status) else { break };
+        // What only takes its time counts down, which is no news.
+        let is_news = missing.split(" for another").next() != told.split(" for another").next();
+        if turn >= QUIET && is_news {
+            tell(&missing);
+            told = missing;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+/// What a service is like.
+///
+/// # Errors
+///
+/// When the daemon cannot be asked, or there is no such service.
+pub async fn describe_service(
+    runtime_directory: &Path,
+    service: &ServiceName,
+) -> Result<ServiceStatus, Error> {
+    let manager = connect(runtime_directory).await?;
+    understood(&within(manager.describe_service(service.as_ref())).await?)
+}
+
 async fn connect(runtime_directory: &Path) -> Result<ManagerProxy<'static>, Error> {
     let path = socket_path(runtime_directory);
     let stream =
@@ -185,7 +302,7 @@ fn refusal(error: fdo::Error) -> Error {
     if let fdo::Error::Failed(text) | fdo::Error::AccessDenied(text) = error {
         Error::Refused(text)
     } else if let fdo::Error::InvalidArgs(text) = error {
-        Error::NoPeer(text)
+        Error::NotThere(text)
     } else {
         Error::NoAnswer(error.to_string())
     }

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
 
-use crate::route::PeerName;
+use crate::route::{PeerName, ServiceName};
+use crate::service::admin::{Keep, Mode};
 use crate::speaker::routes::Snapshot;
-use crate::speaker::status::Status;
+use crate::speaker::status::{ServiceStatus, Status};
 
 /// The object that is served.
 pub const PATH: &str = "/org/vipcast1";
@@ -56,6 +57,30 @@ pub enum Request {
     /// End the session with this peer, tell it this text, and begin another; whether there is such a
     /// peer
     Reset(PeerName, String, oneshot::Sender<bool>),
+    /// What is this service like? Nothing is answered about one that there is not
+    DescribeService(ServiceName, oneshot::Sender<Option<Box<ServiceStatus>>>),
+    /// Do that with a service; the answer comes when it will not be forgotten
+    Administer(ServiceName, Administration, oneshot::Sender<Result<(), Refusal>>),
     /// Read the configuration again; the answer comes when it is in force, or says why it is not
     Reload(oneshot::Sender<Result<(), String>>),
+}
+
+/// What an operator may do with a service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Administration {
+    /// Take it out, for so long and this reason
+    TakeOut(Mode, Keep, Option<String>),
+    /// Undo that; a drain leaves a service alone that is down
+    Undo(Mode, Keep),
+    /// Hold it down no longer for having flapped
+    Release,
+}
+
+/// Why that was not done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// There is no such service; there are these
+    NoService(Vec<ServiceName>),
+    /// It cannot be done, for this reason
+    Failed(String),
 }

@@ -12,9 +12,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use zbus::{Guid, fdo, interface};
 
-use super::{PATH, Request};
+use super::{Administration, PATH, Refusal, Request};
 use crate::bfd::driver::Handle;
-use crate::route::PeerName;
+use crate::route::{PeerName, ServiceName};
+use crate::service::admin::{Keep, Mode};
 use crate::speaker::status::Status;
 
 /// Clients at a time that may change things, and that may not: the latter, who can be anybody,
@@ -136,6 +137,43 @@ impl Manager {
         is_there.then_some(()).ok_or_else(|| fdo::Error::InvalidArgs(format!("no peer {name}")))
     }
 
+    /// What a service is like, as JSON.
+    async fn describe_service(&self, service: String) -> fdo::Result<String> {
+        let name = ServiceName::from(service);
+        let status = self.ask(|reply| Request::DescribeService(name.clone(), reply)).await?;
+        let status = status.ok_or_else(|| fdo::Error::InvalidArgs(format!("no service {name}")))?;
+        serde_json::to_string(&status).map_err(|error| fdo::Error::Failed(error.to_string()))
+    }
+
+    /// Withdraws a service's VIPs and serves them for as long as packets may come. That is kept over
+    /// restarts and reboots, or only until the daemon ends; the reason may be empty.
+    async fn drain(&self, service: String, reason: String, runtime: bool) -> fdo::Result<()> {
+        let wish = Administration::TakeOut(Mode::Drain, keep(runtime), text(reason));
+        self.administer(service, wish).await
+    }
+
+    /// Undoes a drain that was to be kept for so long.
+    async fn undrain(&self, service: String, runtime: bool) -> fdo::Result<()> {
+        self.administer(service, Administration::Undo(Mode::Drain, keep(runtime))).await
+    }
+
+    /// Withdraws a service's VIPs, over restarts and reboots; the reason may be empty.
+    async fn admin_down(&self, service: String, reason: String) -> fdo::Result<()> {
+        let wish = Administration::TakeOut(Mode::Down, Keep::Persistent, text(reason));
+        self.administer(service, wish).await
+    }
+
+    /// Leaves it to a service's health again whether its VIPs are announced.
+    async fn admin_up(&self, service: String) -> fdo::Result<()> {
+        let wish = Administration::Undo(Mode::Down, Keep::Persistent);
+        self.administer(service, wish).await
+    }
+
+    /// Announces a service that is held down for having flapped.
+    async fn release(&self, service: String) -> fdo::Result<()> {
+        self.administer(service, Administration::Release).await
+    }
+
     /// Reads the configuration again and puts it into force; fails with what is wrong with it.
     async fn reload(&self) -> fdo::Result<()> {
         self.must_be_trusted("reload the configuration")?;
@@ -143,7 +181,29 @@ impl Manager {
     }
 }
 
+fn keep(runtime: bool) -> Keep {
+    if runtime { Keep::Runtime } else { Keep::Persistent }
+}
+
+fn text(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 impl Manager {
+    async fn administer(&self, service: String, wish: Administration) -> fdo::Result<()> {
+        self.must_be_trusted("do that")?;
+        let name = ServiceName::from(service);
+        let done = self.ask(|reply| Request::Administer(name.clone(), wish, reply)).await?;
+        done.map_err(|refusal| match refusal {
+            Refusal::NoService(known) => {
+                let known: Vec<_> = known.iter().map(AsRef::as_ref).collect();
+                let text = format!("no service {name}; there are: {}", known.join(", "));
+                fdo::Error::InvalidArgs(text)
+            }
+            Refusal::Failed(text) => fdo::Error::Failed(text),
+        })
+    }
+
     fn must_be_trusted(&self, to: &str) -> fdo::Result<()> {
         let text = || format!("only root and the user of vipcastd may {to}");
         self.trusted.then_some(()).ok_or_else(|| fdo::Error::AccessDenied(text()))

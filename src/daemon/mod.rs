@@ -13,9 +13,14 @@
 //! them than the configuration has things to wish for, and the owner must not wait for anybody.
 #![expect(clippy::disallowed_methods, reason = "driver: clock, threads and files")]
 
+mod administration;
 mod journal;
 mod owner;
+mod store;
 mod systemd;
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;

@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 
+use super::administration::{Administrations, Saved};
 use super::journal::Log;
+use super::store::Store;
 use super::systemd::{Manager, State, watchdog_interval};
 use super::{Metrics, QUEUE};
 use crate::bgp::driver::{Connections, Event as TcpEvent};
@@ -52,9 +54,10 @@ type Waiting = Vec<oneshot::Sender<Result<(), String>>>;
 
 /// The one task that owns the [`Speaker`].
 pub(super) struct Owner {
-    speaker: Speaker,
+    pub(super) speaker: Speaker,
     config_path: PathBuf,
-    links: Links,
+    pub(super) links: Links,
+    pub(super) administrations: Administrations,
     connections: Connections,
     from_peers: mpsc::Receiver<TcpEvent>,
     advertise: mpsc::UnboundedSender<BTreeMap<u32, String>>,
@@ -89,6 +92,8 @@ enum Wake {
     /// Metrics cannot be served, or can again
     Metrics(Option<String>),
     Loaded(Box<Loaded>),
+    /// What operators want is kept
+    Saved(Saved),
     Reload,
     Stop,
     Time,
@@ -119,6 +124,7 @@ impl Owner {
             speaker: Speaker::new(config, host_name(), seed, now),
             config_path,
             links,
+            administrations: Administrations::new(Store::new()),
             connections: Connections::new(events),
             from_peers,
             advertise,
@@ -139,6 +145,7 @@ impl Owner {
     pub(super) async fn run(mut self) -> io::Result<()> {
         let text = format!("vipcastd {} started", env!("CARGO_PKG_VERSION"));
         self.links.log.write(Notice::new(Level::Info, text));
+        self.load_wishes(Instant::now());
         self.apply_surroundings(None);
         self.carry_out();
         self.links.manager.tell(State::Ready);
@@ -181,6 +188,7 @@ impl Owner {
             Some(event) = self.from_netlink.recv() => Wake::Netlink(event),
             Some(trouble) = self.from_advertising.recv() => Wake::Advertising(trouble),
             config = loaded => Wake::Loaded(Box::new(config)),
+            saved = self.administrations.saved() => Wake::Saved(saved),
             _ = self.signals.hangup.recv() => Wake::Reload,
             Some(trouble) = self.links.metrics.troubles.recv() => Wake::Metrics(trouble),
             Some(request) = self.links.from_clients.recv() => Wake::Client(request),
@@ -216,6 +224,14 @@ impl Owner {
                 let _ = reply.send(is_there);
                 self.speaker.handle(Input::Reset(peer, text), now);
             }
+            Wake::Client(Request::DescribeService(service, reply)) => {
+                let clock = Clock { now, wall: SystemTime::now() };
+                drop(reply.send(self.speaker.describe_service(&service, clock).map(Box::new)));
+            }
+            Wake::Client(Request::Administer(service, administration, reply)) => {
+                self.administer(service, administration, reply, now);
+            }
+            Wake::Saved(saved) => self.finish_saving(saved, now),
             Wake::Client(Request::Reload(reply)) => self.begin_reload(Some(reply)),
             Wake::Metrics(trouble) => self.handle_metrics(trouble),
             Wake::Reload => self.begin_reload(None),
@@ -227,6 +243,11 @@ impl Owner {
                 self.speaker.handle(Input::Stop(text), now);
             }
         }
+    }
+
+    /// The date of a moment.
+    pub(super) fn date(now: Instant) -> String {
+        Clock { now, wall: SystemTime::now() }.date(now)
     }
 
     fn handle_metrics(&mut self, trouble: Option<String>) {
@@ -317,9 +338,12 @@ impl Owner {
         let told = Some((summary, self.reload_error.is_some()));
         if self.told != told {
             self.told = told;
-            let Summary { peers_up, peers, services_up, services } = summary;
+            let Summary { peers_up, peers, services_up, services, taken_out } = summary;
             let mut text =
                 format!("{peers_up} of {peers} peers, {services_up} of {services} services up");
+            if taken_out > 0 {
+                text = format!("{text}, {taken_out} taken out by the operator");
+            }
             if let Some(error) = &self.reload_error {
                 text = format!("reload failed, old configuration in force: {error}; {text}");
             }

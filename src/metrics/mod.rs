@@ -140,6 +140,12 @@ impl Scrape {
             (vec![("service", service.name.as_ref())], i64::from(service.state == Verdict::Up))
         });
         gauges(encoder, "service_up", "Whether the service is up", up)?;
+        let held_back = services.clone().filter_map(|service| {
+            let by = service.obstacle.as_ref()?.kind.as_ref();
+            Some((vec![("service", service.name.as_ref()), ("by", by)], 1))
+        });
+        let help = "What else than health keeps the service from being announced";
+        gauges(encoder, "service_held_back", help, held_back)?;
         let checks = || {
             services.clone().flat_map(|service| {
                 service.checks.iter().map(|check| {

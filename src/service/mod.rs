@@ -1,4 +1,7 @@
 //! Does a service deserve its VIPs now? Its checks' verdicts and what it requires of them decide.
+pub mod admin;
+pub mod damping;
+pub mod gate;
 pub mod health;
 
 #[cfg(test)]
@@ -25,6 +28,8 @@ pub struct Config {
     pub keep_address: bool,
     /// How many of its checks must be up
     pub require: Require,
+    /// What stands between its verdict and the routers
+    pub gate: gate::Config,
     /// Its share of the traffic; the routers are not told when `None`
     pub weight: Option<Weight>,
     /// At least one

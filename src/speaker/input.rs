@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use crate::bgp::Serial;
 use crate::bgp::transport::{Listening, Tcp};
 use crate::config::Config;
-use crate::route::PeerName;
+use crate::route::{PeerName, ServiceName};
+use crate::service::admin::{Admin, Keep};
 use crate::{bfd, check, netlink};
 
 /// A fact.
@@ -26,6 +27,10 @@ pub enum Input {
     RouterId(Vec<Ipv4Addr>),
     /// An operator wants a new session with this peer, for this reason or none
     Reset(PeerName, String),
+    /// The operator wants that with a service, for so long, or nothing any more; it is kept already
+    Wish(ServiceName, Keep, Option<Admin>),
+    /// A service is not to be held down any more for having flapped
+    Release(ServiceName),
     /// A new configuration, which is valid
     Reload(Box<Config>),
     /// Stop; peers are told this text

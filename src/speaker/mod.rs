@@ -11,6 +11,7 @@
 //! first and taken off the host later. Routes that are learned go the other way, see [`received`].
 //! Reload, reconnect and shutdown move the start of the chain
 //! and let it run.
+mod admin;
 pub mod bfd;
 pub mod histogram;
 mod input;
@@ -23,6 +24,7 @@ pub mod received;
 mod reload;
 mod restarts;
 pub mod routes;
+mod services;
 mod shutdown;
 pub mod status;
 
@@ -31,18 +33,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use crate::bgp::transport::Listening;
-use crate::check::driver::{Command as CheckCommand, Generation, Report};
-use crate::check::{CheckId, Outcome};
 use crate::config::Config;
 use crate::netlink::{self, Addresses, Neighbours, Presence};
 use crate::rib::Rib;
-use crate::route::{CheckName, Family, PeerName, ServiceName};
-use crate::service::Service;
-use crate::service::health::Verdict;
-use histogram::Histogram;
+use crate::route::{Family, PeerName, ServiceName};
+use crate::service::admin::Wishes;
 use notice::{Level, Notice};
 use peers::PeerEntry;
 use received::Received;
+use services::ServiceEntry;
 use shutdown::Phase;
 
 pub use input::Input;
@@ -71,6 +70,10 @@ pub struct Speaker {
     /// A search found none, and the log says so
     told_no_router_id: bool,
     services: BTreeMap<ServiceName, ServiceEntry>,
+    /// When the gates of services are to be looked at again
+    gates: BTreeSet<(Instant, ServiceName)>,
+    /// What the operator wants, also with services that there are not at present
+    wishes: BTreeMap<ServiceName, Wishes>,
     /// Which service a VIP belongs to
     owners: BTreeMap<IpAddr, ServiceName>,
     addresses: Addresses,
@@ -88,6 +91,8 @@ pub struct Speaker {
     cannot_advertise: Option<String>,
     /// When to look again for outcomes that are too old to go by
     expire_at: Instant,
+    /// Families whose VIPs were on the host when we started: the routers may have kept their routes
+    kept: BTreeSet<Family>,
     /// When End-of-RIB is sent at the latest; `None` once it may be
     deferral: Option<Instant>,
     phase: Phase,
@@ -104,45 +109,6 @@ struct Start {
     preserved: BTreeSet<Family>,
 }
 
-/// A service and what goes with it.
-#[derive(Debug)]
-struct ServiceEntry {
-    service: Service,
-    /// Of the verdict
-    since: Instant,
-    /// Boxed, since a node of a map has room for eleven and most services have one
-    checks: BTreeMap<CheckName, Box<CheckEntry>>,
-    /// Checks that wait for the VIPs to be on the host: most probe one, and the first outcome
-    /// decides
-    waiting: BTreeSet<CheckName>,
-    /// Which of its VIPs was not known to be on the host when that was last asked
-    awaited: usize,
-    /// VIPs that are announced, and since when
-    announced: BTreeMap<IpAddr, Instant>,
-}
-
-impl ServiceEntry {
-    /// Whether it is still to be known of a VIP whether it is on the host. They become known one by
-    /// one, so the search goes on where it ended last: all of them together cost one pass.
-    fn awaits_vip(&mut self, addresses: &Addresses) -> bool {
-        let vips = &self.service.config().vips;
-        let (before, after) = vips.split_at(self.awaited.min(vips.len()));
-        let pending = |vip: &IpAddr| *addresses.presence(*vip) == Presence::Pending;
-        let found = after.iter().chain(before).position(pending);
-        if let Some(distance) = found {
-            self.awaited = (before.len() + distance) % vips.len();
-        }
-        found.is_some()
-    }
-}
-
-/// A check as it was started.
-#[derive(Debug)]
-struct CheckEntry {
-    generation: Generation,
-    durations: Histogram,
-}
-
 impl Speaker {
     /// Starts with a configuration, on the host of this name. `seed` makes everything random
     /// reproducible.
@@ -157,6 +123,8 @@ impl Speaker {
             find_router_id_at: None,
             told_no_router_id: false,
             services: BTreeMap::new(),
+            gates: BTreeSet::new(),
+            wishes: BTreeMap::new(),
             owners: BTreeMap::new(),
             addresses: Addresses::default(),
             neighbours: Neighbours::default(),
@@ -168,6 +136,7 @@ impl Speaker {
             advertised: BTreeMap::new(),
             cannot_advertise: None,
             expire_at: now + EXPIRE,
+            kept: BTreeSet::new(),
             deferral: Some(now + DEFERRAL_TIME),
             phase: Phase::Running,
             next_generation: 0,
@@ -215,7 +184,11 @@ impl Speaker {
                 let start = self.look_at_host(&event);
                 self.addresses.handle_event(event, now);
                 if let Some(start) = start {
+                    self.kept.clone_from(&start.preserved);
                     self.start = Some(start);
+                    for name in self.services.keys().cloned().collect::<Vec<_>>() {
+                        self.skip_delay(&name, now);
+                    }
                     self.settle_router_id(self.config.bgp.router_id, now);
                 }
             }
@@ -225,6 +198,8 @@ impl Speaker {
                     entry.peer.reset(&text, now);
                 }
             }
+            Input::Wish(service, keep, admin) => self.handle_wish(&service, keep, admin, now),
+            Input::Release(service) => self.release(&service, now),
             Input::Reload(config) => self.reload(*config, now),
             Input::Stop(text) => self.begin_stop(text, now),
             Input::Restart => self.begin_restart(now),
@@ -241,6 +216,7 @@ impl Speaker {
         for entry in self.peers.values_mut() {
             entry.peer.handle_timeout(now);
         }
+        self.handle_gate_timeouts(now);
         self.ask_about_bfd(now);
         if self.find_router_id_at.is_some_and(|at| at <= now) {
             self.find_router_id(now);
@@ -271,6 +247,7 @@ impl Speaker {
             self.received.poll_timeout().filter(|_| self.phase.is_running()),
             self.find_router_id_at,
             self.next_question(),
+            self.next_gate(),
             self.deferral,
             (!self.services.is_empty()).then_some(self.expire_at),
             self.phase.deadline(),
@@ -319,208 +296,6 @@ impl Speaker {
             self.release_end_of_rib();
             self.drain_peers(now);
         }
-    }
-
-    fn handle_probed(&mut self, report: Report, now: Instant) {
-        let CheckId { service: name, check } = report.id;
-        let Some(entry) = self.services.get_mut(&name) else { return };
-        let Some(started) = entry.checks.get_mut(&check) else { return };
-        if started.generation != report.generation {
-            return; // of the check that had this name before
-        }
-        let Outcome { started: began, finished, .. } = report.outcome;
-        started.durations.observe(finished.saturating_duration_since(began));
-        let failure = report.outcome.result.clone().err();
-        let consequence = entry.service.handle_outcome(&check, report.outcome);
-        let mut notices = Vec::new();
-        if let Some(state) = entry.service.checks().get(&check) {
-            let (against, needed) = state.health().against();
-            let notice = match (consequence.check_changed, &failure) {
-                (true, None) => Some((Level::Info, format!("check {check} is up"))),
-                (true, Some(_)) => Some((Level::Warn, format!("check {check} is down"))),
-                (false, Some(_)) if state.health().verdict() == Verdict::Up => {
-                    Some((Level::Info, format!("check {check} failed, {against} of {needed}")))
-                }
-                (false, _) => None,
-            };
-            if let Some((level, text)) = notice {
-                let notice = Notice::service(level, &name, text);
-                let notice = Notice { check: Some(check.clone()), ..notice };
-                notices.push(match failure {
-                    Some(failure) => notice.because(failure),
-                    None => notice,
-                });
-            }
-        }
-        if let Some(mode) = consequence.mode {
-            let id = CheckId { service: name.clone(), check };
-            self.outputs.push_back(Output::Check(CheckCommand::Pace(id, mode)));
-        }
-        for notice in notices {
-            self.notice(notice);
-        }
-        if consequence.service_changed {
-            self.handle_verdict(&name, now);
-        }
-    }
-
-    /// Goes by no outcome that is too old. A daemon that was suspended must not announce what was
-    /// healthy before, nor take what its probes missed meanwhile for a failure.
-    fn expire_checks(&mut self, now: Instant) {
-        for name in self.services.keys().cloned().collect::<Vec<_>>() {
-            let Some(entry) = self.services.get_mut(&name) else { continue };
-            let (expired, service_changed) = entry.service.expire(now);
-            for check in expired {
-                let text = format!("check {check} has had no result for too long, starting anew");
-                let notice = Notice::service(Level::Warn, &name, text);
-                self.notice(Notice { check: Some(check.clone()), ..notice });
-                self.start_check(&name, check);
-            }
-            if service_changed {
-                self.handle_verdict(&name, now);
-            }
-        }
-    }
-
-    /// The verdict on a service changed.
-    fn handle_verdict(&mut self, name: &ServiceName, now: Instant) {
-        let Some(entry) = self.services.get_mut(name) else { return };
-        entry.since = now;
-        let reason = entry.service.reason();
-        let (level, text) = match entry.service.verdict() {
-            Verdict::Up => (Level::Info, "up"),
-            Verdict::Down => (Level::Warn, "down"),
-            Verdict::Unknown => (Level::Info, "not known to be up or down"),
-        };
-        let notice = Notice::service(level, name, text);
-        self.notice(match reason {
-            Some(reason) => notice.because(reason),
-            None => notice,
-        });
-        self.evaluate_service(name, now);
-    }
-
-    /// Works out what follows for all VIPs of a service.
-    fn evaluate_service(&mut self, name: &ServiceName, now: Instant) {
-        let Some(entry) = self.services.get(name) else { return };
-        for vip in entry.service.config().vips.clone() {
-            self.evaluate_vip(vip, now);
-        }
-        self.start_waiting(name);
-    }
-
-    /// Starts the checks of a service, once it is known where its VIPs are.
-    fn start_waiting(&mut self, name: &ServiceName) {
-        let Some(entry) = self.services.get_mut(name) else { return };
-        let config = entry.service.config();
-        let puts_vips = config.interface.is_some() && config.keep_address;
-        if entry.waiting.is_empty() || puts_vips && entry.awaits_vip(&self.addresses) {
-            return;
-        }
-        for check in std::mem::take(&mut entry.waiting) {
-            self.start_check(name, check);
-        }
-    }
-
-    /// Works out whether a VIP is wanted on the host, and whether it is announced.
-    fn evaluate_vip(&mut self, vip: IpAddr, now: Instant) {
-        let Some(entry) = self.owners.get(&vip).and_then(|name| self.services.get(name)) else {
-            return;
-        };
-        let config = entry.service.config();
-        let wanted = self.phase.is_running() && entry.service.verdict() == Verdict::Up;
-        let present = match &config.interface {
-            None => {
-                self.leaving.remove(&vip);
-                self.addresses.disown(vip);
-                true
-            }
-            Some(interface) => {
-                if wanted || config.keep_address && self.phase.is_running() {
-                    self.leaving.remove(&vip);
-                    self.addresses.want(vip, interface, now);
-                } else if entry.service.verdict() == Verdict::Unknown && self.phase.is_running() {
-                    self.addresses.leave_undecided(vip);
-                } else {
-                    self.leaving.insert(vip);
-                }
-                self.addresses.presence(vip).is_there()
-            }
-        };
-        self.announce(vip, wanted && present, now);
-    }
-
-    /// Announces a VIP or withdraws it, to whom policy says.
-    fn announce(&mut self, vip: IpAddr, announced: bool, now: Instant) {
-        let name = self.owners.get(&vip).cloned();
-        let service = name.as_ref().and_then(|name| self.config.services.get(name));
-        let prefixes = match announced {
-            true => self.rib.announce(vip, service.and_then(|service| service.weight)),
-            false => self.rib.withdraw(vip),
-        };
-        self.export(&prefixes, now);
-        let Some(name) = name else { return };
-        let Some(entry) = self.services.get_mut(&name) else { return };
-        let text = match (announced, entry.announced.contains_key(&vip)) {
-            (true, false) => {
-                entry.announced.insert(vip, now);
-                format!("announcing {vip}")
-            }
-            (false, true) => {
-                entry.announced.remove(&vip);
-                format!("withdrawing {vip}")
-            }
-            (true, true) | (false, false) => return,
-        };
-        let reason = entry.service.reason().filter(|_| !announced);
-        let notice = Notice::service(Level::Info, &name, text);
-        let notice = Notice { prefix: Some(vip), ..notice };
-        self.notice(match reason {
-            Some(reason) => notice.because(reason),
-            None => notice,
-        });
-    }
-
-    fn add_service(&mut self, name: &ServiceName, now: Instant) {
-        let Some(config) = self.config.services.get(name).cloned() else { return };
-        self.owners.extend(config.vips.iter().map(|vip| (*vip, name.clone())));
-        let entry = ServiceEntry {
-            waiting: config.checks.keys().cloned().collect(),
-            awaited: 0,
-            service: Service::new(config),
-            since: now,
-            checks: BTreeMap::new(),
-            announced: BTreeMap::new(),
-        };
-        self.services.insert(name.clone(), entry);
-        self.evaluate_service(name, now);
-    }
-
-    /// Starts a check of a service, in place of what had its name before.
-    fn start_check(&mut self, name: &ServiceName, check: CheckName) {
-        self.next_generation += 1;
-        let generation = Generation(self.next_generation);
-        let Some(entry) = self.services.get_mut(name) else { return };
-        let Some(config) = entry.service.config().checks.get(&check) else { return };
-        let definition = config.check.clone();
-        let durations = Histogram::default();
-        entry.checks.insert(check.clone(), Box::new(CheckEntry { generation, durations }));
-        let id = CheckId { service: name.clone(), check };
-        let command = CheckCommand::Start(id, definition, generation);
-        self.outputs.push_back(Output::Check(command));
-    }
-
-    /// Whether every service has a verdict, and every VIP that follows from one is on the host or
-    /// known not to be.
-    fn is_known(&mut self) -> bool {
-        let addresses = &self.addresses;
-        self.services.values_mut().all(|entry| match entry.service.verdict() {
-            Verdict::Unknown => false,
-            Verdict::Down => true,
-            Verdict::Up => {
-                entry.service.config().interface.is_none() || !entry.awaits_vip(addresses)
-            }
-        })
     }
 
     /// A line about a VIP on this host; its address goes in front.

@@ -58,6 +58,7 @@ impl Speaker {
                 self.leaving.insert(vip);
             }
             if is_gone && let Some(entry) = self.services.remove(name) {
+                self.gates.retain(|(_, service)| service != name);
                 for check in entry.checks.into_keys() {
                     self.stop_check(name, check);
                 }
@@ -74,6 +75,7 @@ impl Speaker {
         let Some(config) = self.config.services.get(name).cloned() else { return };
         self.owners.extend(config.vips.iter().map(|vip| (*vip, name.clone())));
         let Some(entry) = self.services.get_mut(name) else { return };
+        entry.gate.configure(config.gate, now);
         let result = entry.service.configure(config);
         entry.waiting.retain(|check| !result.stopped.contains(check));
         entry.waiting.extend(result.started.iter().cloned());
@@ -89,7 +91,7 @@ impl Speaker {
         if result.service_changed {
             self.handle_verdict(name, now);
         } else {
-            self.evaluate_service(name, now);
+            self.handle_gate(name, now);
         }
     }
 

@@ -8,11 +8,12 @@ use ipnet::IpNet;
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
+use super::Speaker;
 use super::histogram::Histogram;
 use super::missed::WAITING;
 use super::peers::PeerEntry;
 use super::received::Accepted;
-use super::{ServiceEntry, Speaker};
+use super::services::ServiceEntry;
 use crate::bgp::adj_rib_out::Pending;
 use crate::bgp::down::DownReason;
 use crate::bgp::peer::State;
@@ -20,6 +21,8 @@ use crate::check::Outcome;
 use crate::config;
 use crate::netlink::Presence;
 use crate::route::{Asn, CheckName, PeerName, ServiceName};
+use crate::service::admin::{Keep, Mode};
+use crate::service::gate::Obstacle;
 use crate::service::health::Verdict;
 
 /// The daemon. Times are RFC 3339 in UTC.
@@ -177,10 +180,29 @@ pub struct ServiceStatus {
     pub since: String,
     /// Why it is not up
     pub reason: Option<String>,
+    /// What stands between it and the routers, whatever its state
+    #[serde(default)]
+    pub obstacle: Option<ObstacleStatus>,
     /// By name
     pub checks: Vec<CheckStatus>,
     /// As configured
     pub vips: Vec<VipStatus>,
+}
+
+/// What stands between a service and the routers.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ObstacleStatus {
+    /// In one word, as in metrics
+    pub kind: String,
+    /// In words
+    pub description: String,
+    /// Since when the operator wants it so
+    pub since: Option<String>,
+    /// For how much longer it lasts, or for how much longer packets may come, in seconds
+    pub left: f64,
+    /// The command that takes it away
+    pub undo: Option<String>,
 }
 
 /// A check.
@@ -299,13 +321,21 @@ impl Speaker {
     #[must_use]
     pub fn summary(&self) -> Summary {
         let established = |entry: &&PeerEntry| entry.peer.state() == State::Established;
+        let taken_out = |entry: &&ServiceEntry| entry.gate.wishes().strongest().is_some();
         let up = |entry: &&ServiceEntry| entry.service.verdict() == Verdict::Up;
         Summary {
             peers_up: self.peers.values().filter(established).count(),
             peers: self.peers.len(),
             services_up: self.services.values().filter(up).count(),
+            taken_out: self.services.values().filter(taken_out).count(),
             services: self.services.len(),
         }
+    }
+
+    /// Describes one service, if there is such a one.
+    #[must_use]
+    pub fn describe_service(&self, name: &ServiceName, clock: Clock) -> Option<ServiceStatus> {
+        Some(self.service_status(name, self.services.get(name)?, clock))
     }
 
     fn service_status(
@@ -328,11 +358,13 @@ impl Speaker {
             })
         });
         let vips = entry.service.config().vips.iter();
+        let obstacle = entry.gate.obstacle(clock.now);
         ServiceStatus {
             name: name.clone(),
             state: entry.service.verdict(),
             since: clock.date(entry.since),
             reason: entry.service.reason(),
+            obstacle: obstacle.map(|obstacle| obstacle_status(name, &obstacle)),
             checks: checks.collect(),
             vips: vips.map(|vip| self.vip_status(*vip, entry, clock)).collect(),
         }
@@ -349,11 +381,15 @@ impl Speaker {
             (Some(_), _) => None,
             (None, _) if !self.phase.is_running() => Some("the daemon is stopping".into()),
             (None, Presence::Missing(reason)) if interface.is_some() => Some(reason.clone()),
-            (None, _) => match entry.service.verdict() {
-                Verdict::Up => Some("not yet on the interface".into()),
-                Verdict::Down => Some("the service is down".into()),
-                Verdict::Unknown => Some("no result of its checks yet".into()),
-            },
+            (None, _) => {
+                entry.gate.obstacle(clock.now).map(|obstacle| obstacle.to_string()).or_else(|| {
+                    Some(match entry.service.verdict() {
+                        Verdict::Up => "not yet on the interface".into(),
+                        Verdict::Down => "the service is down".into(),
+                        Verdict::Unknown => "no result of its checks yet".into(),
+                    })
+                })
+            }
         };
         let peers = self.peers.iter();
         VipStatus {
@@ -395,6 +431,23 @@ impl Speaker {
         let left = VipPeerStatus { peer: name.clone(), selected: true, prefixes, reason };
         (!left.prefixes.is_empty()).then_some(left)
     }
+}
+
+fn obstacle_status(service: &ServiceName, obstacle: &Obstacle) -> ObstacleStatus {
+    let (since, left, undo) = match obstacle {
+        Obstacle::Admin { keep, admin, left } => {
+            let undo = match (admin.mode, keep) {
+                (Mode::Down, _) => format!("vipcast admin {service} up"),
+                (Mode::Drain, Keep::Persistent) => format!("vipcast undrain {service}"),
+                (Mode::Drain, Keep::Runtime) => format!("vipcast undrain --runtime {service}"),
+            };
+            (Some(admin.since.clone()), left, Some(undo))
+        }
+        Obstacle::Flapped { left, .. } => (None, left, Some(format!("vipcast release {service}"))),
+        Obstacle::Delayed { left } => (None, left, None),
+    };
+    let (kind, description) = (obstacle.kind().into(), obstacle.to_string());
+    ObstacleStatus { kind, description, since, left: left.as_secs_f64(), undo }
 }
 
 fn peer_status(
@@ -478,4 +531,6 @@ pub struct Summary {
     pub peers: usize,
     pub services_up: usize,
     pub services: usize,
+    /// By the operator
+    pub taken_out: usize,
 }

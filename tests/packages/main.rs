@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `contents` | files, scripts, lintian and rpmlint, both formats the same |
 //! | `service` | the README's first announcement, reload, stop, crash, watchdog; the unit's sandbox |
+//! | `administration` | drain and admin, over restarts, and where they cannot be kept |
 //! | `upkeep` | installation, upgrade, removal of both formats |
 //! | `machine` | the container with its router |
 #![expect(
@@ -13,6 +14,7 @@
     reason = "these tests run package tools and read files"
 )]
 
+mod administration;
 mod contents;
 mod machine;
 mod service;

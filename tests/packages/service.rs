@@ -125,3 +125,23 @@ fn systemd_finds_no_fault_with_the_unit_and_little_exposure() -> Result<()> {
     analyze.args(["security", "--offline=true", "--threshold=20", "--no-pager"]);
     run(analyze.arg("systemd/vipcast.service")).context("the exposure is above 2.0").map(drop)
 }
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
+fn bfd_may_all_that_it_wants_to() -> Result<()> {
+    let machine = Machine::announcing()?;
+    let text = readme_configuration()?;
+    let with_echo = text.replace("[peer.tor1]\n", "[peer.tor1]\nbfd = \"echo\"\n");
+    ensure!(with_echo != text, "the README has another peer now");
+    let profile = "\n[bfd.echo]\necho = \"unaffiliated\"\n";
+    machine.configure(&format!("{with_echo}{profile}"))?;
+    machine.run("systemctl restart vipcast")?;
+    wait::until_true("Echo packets come back", BOUND, || {
+        Ok(machine.run("vipcast bfd || true")?.contains("came back; round trip"))
+    })?;
+    let log = machine.run("journalctl --output=cat -u vipcast")?;
+    for trouble in ["real-time", "memory is short", "no Echo packets"] {
+        ensure!(!log.contains(trouble), "{log}");
+    }
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! Every story of failure that the design is about, as a whole daemon on a virtual clock.
 mod bfd;
 mod diagnosis;
+mod gate;
 mod learned;
 mod lifecycle;
 mod metrics;

@@ -205,12 +205,23 @@ impl Page {
         if let Some(reason) = &service.reason {
             let _ = write!(text, ": {reason}");
         }
+        let mark = if service.obstacle.is_some() { Mark::Open } else { mark };
         self.marked(0, mark, &text);
+        if let Some(obstacle) = &service.obstacle {
+            let since = obstacle.since.as_ref().map(|at| format!("{} ago", self.ago(at)));
+            let undo = obstacle.undo.as_ref().map(|command| format!("undo: {command}"));
+            let notes: Vec<String> = since.into_iter().chain(undo).collect();
+            let mut text = obstacle.description.clone();
+            if !notes.is_empty() {
+                let _ = write!(text, " ({})", notes.join("; "));
+            }
+            self.line(4, &text);
+        }
         for check in &service.checks {
             self.check(check);
         }
         for vip in &service.vips {
-            self.vip(vip);
+            self.vip(vip, service.obstacle.is_some());
         }
     }
 
@@ -234,7 +245,7 @@ impl Page {
         self.line(6, &text);
     }
 
-    fn vip(&mut self, vip: &VipStatus) {
+    fn vip(&mut self, vip: &VipStatus, is_held_back: bool) {
         let address = vip.address;
         let on = match (&vip.interface, vip.present) {
             (Some(interface), Some(true)) => format!("on {interface}"),
@@ -244,7 +255,7 @@ impl Page {
         let Some(since) = &vip.announcing_since else {
             let reason = vip.reason.as_deref().unwrap_or("no reason known");
             let text = format!("{address}  {on}, not announced: {reason}");
-            self.marked(4, Mark::Bad, &text);
+            self.marked(4, if is_held_back { Mark::Open } else { Mark::Bad }, &text);
             for peer in &vip.peers {
                 let reason = peer.reason.as_deref().unwrap_or("no reason known");
                 let text = format!("{} still has {}: {reason}", peer.peer, joined(&peer.prefixes));

@@ -1,4 +1,6 @@
 //! `vipcast`: talks to the daemon.
+mod operation;
+
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,6 +9,8 @@ use clap::{Parser, Subcommand};
 use vipcast::control::{client, render};
 use vipcast::daemon;
 use vipcast::route::ServiceName;
+
+use operation::{Operation, short};
 
 /// Talks to vipcastd.
 #[derive(Debug, Parser)]
@@ -52,6 +56,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Operation(Operation),
     /// End the session with a peer and begin another, whatever it has refused before
     Reset {
         /// The peer
@@ -100,6 +106,7 @@ async fn run(directory: &Path, command: Command) -> Result<String, String> {
             client::reload(directory).await.map_err(|error| error.to_string())?;
             Ok(String::new())
         }
+        Command::Operation(operation) => operation.run(directory).await,
         Command::Reset { peer, reason } => {
             let reset = client::reset(directory, &peer.into(), &reason).await;
             reset.map_err(|error| error.to_string())?;
@@ -143,14 +150,7 @@ async fn run(directory: &Path, command: Command) -> Result<String, String> {
 
 /// A shutdown communication (RFC 9003 §2).
 fn communication(text: &str) -> Result<String, String> {
-    const MOST: usize = 255;
-    if text.len() > MOST {
-        return Err(format!("{} octets are too many, at most {MOST} are sent", text.len()));
-    }
-    if text.contains(char::is_control) {
-        return Err("it must not have control characters in it".into());
-    }
-    Ok(text.into())
+    short(text, 255, "sent")
 }
 
 /// Colours are for terminals.

@@ -1,0 +1,2 @@
+//! The parts of the process that can be had without it.
+mod store;
