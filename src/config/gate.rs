@@ -18,10 +18,11 @@ const MAX_HOLD: Duration = Duration::from_secs(600);
 const TICK: Duration = Duration::from_millis(1);
 
 /// Takes the keys that go with it.
-pub(super) fn gate(table: &mut Table<'_>) -> Config {
+pub(super) fn gate(table: &mut Table<'_>, degrades: bool) -> Config {
     Config {
         drain_time: duration(table, "drain-time", DRAIN_TIME, Duration::ZERO),
         announce_delay: duration(table, "announce-delay", Duration::ZERO, Duration::ZERO),
+        degrades,
         damping: table.subtable("damping", "service.NAME.damping").map(damping),
     }
 }

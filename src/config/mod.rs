@@ -148,7 +148,7 @@ fn build(sources: Vec<Source>, unreadable: Vec<Problem>) -> Result<Config, Error
 pub fn keys() -> Vec<(&'static str, &'static str)> {
     let reading = Reading::default();
     let text = "[bgp]\n[peer.x.tcp-ao]\n[bfd.x.auth]\n[pool.x]\n[advertisement.x]\n[community]\n\
-                [metrics]\n[log]\n[service.x.damping]\n";
+                [metrics]\n[log]\n[service.x.damping]\n[service.x.degraded]\n";
     let checks = check::kinds().map(|kind| format!("[service.x.check.{kind}]\n{kind} = \"\"\n"));
     let text = checks.fold(text.to_owned(), |text, check| text + &check);
     read(&reading, &[Source { path: String::new(), text }]);
@@ -196,7 +196,12 @@ fn read(reading: &Reading, sources: &[Source]) -> Option<Config> {
         pools: pools.into_iter().map(|(name, pool)| (name, pool.value)).collect(),
         advertisements,
     };
-    let known = service::Known { policy: &policy, peers: &peers, pools_are_sound };
+    let known = service::Known {
+        policy: &policy,
+        communities: &communities,
+        peers: &peers,
+        pools_are_sound,
+    };
     let services = service::services(reading, sections.services, &known);
     let metrics = sections.metrics.and_then(metrics);
     let log_level = sections.log.map_or(LogLevel::Info, log);

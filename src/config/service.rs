@@ -2,15 +2,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use super::check::{broken, check};
 use super::peer::Peers;
+use super::policy::{self, Communities};
 use super::problem::{Place, Problem, listed};
 use super::table::{LATER, Located, Reading, Table, untext};
-use super::value::{Text, WrittenRequire};
+use super::value::{Text, Written, WrittenRequire};
 use super::{Named, address, gate, in_order, name};
 use crate::rib::policy::Policy;
-use crate::route::{CheckName, ServiceName, Weight};
+use crate::route::{CheckName, Degradation, ServiceName, Weight};
 use crate::service::{CheckConfig, Config, Require};
 
 /// Up to ten gigabit per second, as routers show it; FRR has no room for more than 34 in a number of
@@ -21,6 +23,7 @@ const WEIGHTS: RangeInclusive<i64> = 1..=10_000;
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) policy: &'a Policy,
+    pub(super) communities: &'a Communities,
     pub(super) peers: &'a Peers,
     /// Every pool could be read
     pub(super) pools_are_sound: bool,
@@ -55,7 +58,7 @@ pub(super) fn services(
 }
 
 fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
-    table.later(&["unit", "degraded"], LATER);
+    table.later(&["unit"], LATER);
     table.needs("vips", "[\"203.0.113.5\"]");
     let vips = table.elements::<Text<IpAddr>>("vips", "write vips = [\"203.0.113.5\"]");
     let vips = vips.unwrap_or_default();
@@ -65,23 +68,66 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
     }
     let interface = interface(&mut table);
     let keep_address = keep_address(&mut table, interface.as_deref());
-    let when_down = table.optional::<String>("when-down");
-    if let Some(when_down) = when_down.filter(|when| when.value != "withdraw") {
-        let message = match when_down.value.as_str() {
-            "degrade" => "`when-down = \"degrade\"` is not yet supported".into(),
-            other => format!("`when-down = {other:?}` is not known"),
-        };
-        table.problem(Problem::new(&when_down.place, message).help("write \"withdraw\""));
-    }
+    let degraded = degraded(&mut table, keep_address, known);
     let weight = table.number("weight", WEIGHTS).map(|weight| Weight(weight.value));
-    let gate = gate::gate(&mut table);
+    let gate = gate::gate(&mut table, degraded.is_some());
     let require = table.optional::<WrittenRequire>("require");
     let checks = checks(&mut table, &vips, keep_address);
     let require = check_require(&table, require, checks.len());
     table.finish();
     let places = vips.iter().map(|vip| vip.place.clone()).collect();
     let vips = vips.into_iter().map(|vip| vip.value).collect();
-    (Config { vips, interface, keep_address, require, gate, weight, checks }, places)
+    let degraded = degraded.map(Arc::new);
+    let config = Config { vips, interface, keep_address, require, gate, degraded, weight, checks };
+    (config, places)
+}
+
+/// `when-down`
+enum WhenDown {
+    Withdraw,
+    Degrade,
+}
+
+impl Written for WhenDown {
+    const EXPECTED: &'static str = "\"withdraw\" or \"degrade\"";
+    const WORDS: &'static [&'static str] = &["withdraw", "degrade"];
+
+    fn understand(text: &str) -> Option<Self> {
+        match text {
+            "withdraw" => Some(Self::Withdraw),
+            "degrade" => Some(Self::Degrade),
+            _ => None,
+        }
+    }
+}
+
+/// `when-down` and `[service.*.degraded]`; `None`: it is withdrawn.
+fn degraded(table: &mut Table<'_>, keep_address: bool, known: &Known<'_>) -> Option<Degradation> {
+    let is_written = table.has("degraded");
+    let is_misspelt = table.has("when-down").is_some();
+    let when_down = table.optional::<Text<WhenDown>>("when-down").map(untext);
+    let degraded = table.subtable("degraded", "service.NAME.degraded");
+    let degraded = degraded.map(|table| policy::degradation(table, known.communities));
+    let path = table.path().to_owned();
+    let is_misspelt = is_misspelt && when_down.is_none();
+    let Some(Located { value: WhenDown::Degrade, place }) = when_down else {
+        if let Some(place) = is_written.filter(|_| !is_misspelt) {
+            let message = format!("[{path}.degraded] has no use without when-down = \"degrade\"");
+            table.problem(Problem::new(&place, message));
+        }
+        return None;
+    };
+    if is_written.is_none() {
+        let message = format!("`when-down = \"degrade\"` needs [{path}.degraded]");
+        let help = format!("write [{path}.degraded] and under it prepend = 3 or med = 1000");
+        table.problem(Problem::new(&place, message).help(help));
+    }
+    if !keep_address {
+        let message = "`when-down = \"degrade\"` needs the VIP on the host while it is down";
+        let help = "leave keep-address = false out";
+        table.problem(Problem::new(&place, message).help(help));
+    }
+    degraded
 }
 
 fn checks(
@@ -105,7 +151,7 @@ fn checks(
 }
 
 fn check_vip(table: &Table<'_>, vip: &Located<IpAddr>, known: &Known<'_>) {
-    let Known { policy, peers, pools_are_sound } = *known;
+    let Known { policy, peers, pools_are_sound, .. } = *known;
     let problem = |message: String| Problem::new(&vip.place, message);
     let address = vip.value;
     if let Some(problem) = address::problem(address.into(), &vip.place, "a VIP") {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::check::schedule::Mode;
 use crate::check::{Check, Failure, Outcome};
-use crate::route::{CheckName, Weight};
+use crate::route::{CheckName, Degradation, Weight};
 use health::{Health, Thresholds, Verdict};
 
 /// A service as the operator wrote it.
@@ -30,6 +30,8 @@ pub struct Config {
     pub require: Require,
     /// What stands between its verdict and the routers
     pub gate: gate::Config,
+    /// How it is announced while it is down, if it is then
+    pub degraded: Option<Arc<Degradation>>,
     /// Its share of the traffic; the routers are not told when `None`
     pub weight: Option<Weight>,
     /// At least one

@@ -53,7 +53,7 @@ impl Speaker {
             let gone: Vec<IpAddr> = gone.collect();
             let is_gone = after.is_none();
             for vip in gone {
-                self.announce(vip, false, now);
+                self.announce(vip, None, now);
                 self.owners.remove(&vip);
                 self.leaving.insert(vip);
             }

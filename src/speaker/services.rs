@@ -9,7 +9,7 @@ use super::{Output, Speaker};
 use crate::check::driver::{Command as CheckCommand, Generation, Report};
 use crate::check::{CheckId, Outcome};
 use crate::netlink::{Addresses, Presence};
-use crate::route::{CheckName, Family, ServiceName};
+use crate::route::{CheckName, Family, Merit, ServiceName};
 use crate::service::Service;
 use crate::service::admin::{Keep, Mode};
 use crate::service::gate::{Decision, Gate, Obstacle};
@@ -32,8 +32,8 @@ pub(super) struct ServiceEntry {
     pub(super) waiting: BTreeSet<CheckName>,
     /// Which of its VIPs was not known to be on the host when that was last asked
     awaited: usize,
-    /// VIPs that are announced, and since when
-    pub(super) announced: BTreeMap<IpAddr, Instant>,
+    /// VIPs that are announced
+    pub(super) announced: BTreeMap<IpAddr, Announced>,
     /// What the log was last told to stand in its way
     told: Option<Obstacle>,
 }
@@ -57,6 +57,14 @@ impl ServiceEntry {
         }
         found.is_some()
     }
+}
+
+/// What the routers are told of a VIP.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announced {
+    pub(super) since: Instant,
+    /// As the last resort
+    pub(super) degraded: bool,
 }
 
 /// A check as it was started.
@@ -242,32 +250,41 @@ impl Speaker {
                 self.addresses.presence(vip).is_there()
             }
         };
-        self.announce(vip, decision.is_announced() && present, now);
+        let merit = match (decision, &config.degraded) {
+            (Decision::Announce, _) => Some(Merit::Healthy(config.weight)),
+            (Decision::Degrade, Some(worse)) => {
+                Some(Merit::LastResort(config.weight, worse.clone()))
+            }
+            _ => None,
+        };
+        self.announce(vip, merit.filter(|_| present), now);
     }
 
     /// Announces a VIP or withdraws it, to whom policy says.
-    pub(super) fn announce(&mut self, vip: IpAddr, announced: bool, now: Instant) {
-        let name = self.owners.get(&vip).cloned();
-        let service = name.as_ref().and_then(|name| self.config.services.get(name));
-        let prefixes = match announced {
-            true => self.rib.announce(vip, service.and_then(|service| service.weight)),
-            false => self.rib.withdraw(vip),
+    pub(super) fn announce(&mut self, vip: IpAddr, merit: Option<Merit>, now: Instant) {
+        let degraded = merit.as_ref().map(|merit| matches!(merit, Merit::LastResort(..)));
+        let prefixes = match merit {
+            Some(merit) => self.rib.announce(vip, merit),
+            None => self.rib.withdraw(vip),
         };
         self.export(&prefixes, now);
-        let Some(name) = name else { return };
+        let Some(name) = self.owners.get(&vip).cloned() else { return };
         let Some(entry) = self.services.get_mut(&name) else { return };
-        let text = match (announced, entry.announced.contains_key(&vip)) {
-            (true, false) => {
-                entry.announced.insert(vip, now);
-                format!("announcing {vip}")
-            }
-            (false, true) => {
-                entry.announced.remove(&vip);
-                format!("withdrawing {vip}")
-            }
-            (true, true) | (false, false) => return,
+        let before = entry.announced.get(&vip).copied();
+        let text = match (degraded, before.map(|before| before.degraded)) {
+            (now, before) if now == before => return,
+            (Some(true), _) => format!("announcing {vip} as the last resort"),
+            (Some(false), _) => format!("announcing {vip}"),
+            (None, _) => format!("withdrawing {vip}"),
         };
-        let reason = entry.reason(now).filter(|_| !announced);
+        match degraded {
+            Some(degraded) => {
+                let since = before.map_or(now, |before| before.since);
+                entry.announced.insert(vip, Announced { since, degraded });
+            }
+            None => drop(entry.announced.remove(&vip)),
+        }
+        let reason = entry.reason(now).filter(|_| degraded != Some(false));
         let notice = Notice::service(Level::Info, &name, text);
         let notice = Notice { prefix: Some(vip), ..notice };
         self.notice(match reason {
@@ -315,7 +332,7 @@ impl Speaker {
         self.services.values_mut().all(|entry| match entry.gate.decision() {
             Decision::Wait => false,
             Decision::Withdraw => true,
-            Decision::Announce | Decision::Serve => {
+            Decision::Announce | Decision::Degrade | Decision::Serve => {
                 entry.service.config().interface.is_none() || !entry.awaits_vip(addresses)
             }
         })

@@ -250,6 +250,9 @@ pub struct VipStatus {
     pub present: Option<bool>,
     /// Since when it is announced to every peer that policy and its session allow, if it is
     pub announcing_since: Option<String>,
+    /// It is announced as the last resort
+    #[serde(default)]
+    pub degraded: bool,
     /// Why it is not announced to anybody
     pub reason: Option<String>,
     /// What each peer has of it; if it is not announced, only those that still have something
@@ -373,7 +376,8 @@ impl Speaker {
     fn vip_status(&self, vip: IpAddr, entry: &ServiceEntry, clock: Clock) -> VipStatus {
         let interface = entry.service.config().interface.clone();
         let presence = self.addresses.presence(vip);
-        let announcing_since = entry.announced.get(&vip).map(|at| clock.date(*at));
+        let announced = entry.announced.get(&vip);
+        let announcing_since = announced.map(|announced| clock.date(announced.since));
         let reason = match (&announcing_since, presence) {
             (Some(_), Presence::Elsewhere(reason)) => {
                 Some(format!("still on another interface: {reason}"))
@@ -401,6 +405,7 @@ impl Speaker {
                 None => peers.filter_map(|(name, peer)| self.vip_left(vip, name, peer)).collect(),
             },
             announcing_since,
+            degraded: announced.is_some_and(|announced| announced.degraded),
             reason,
         }
     }

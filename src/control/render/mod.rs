@@ -270,7 +270,9 @@ impl Page {
             has if has < selected => Mark::Open,
             _ => Mark::Good,
         };
-        let mut text = format!("{address}  {on}, announced to {has} of ");
+        let mark = if vip.degraded && has > 0 { Mark::Open } else { mark };
+        let how = if vip.degraded { "announced as the last resort" } else { "announced" };
+        let mut text = format!("{address}  {on}, {how} to {has} of ");
         text += &plural(selected, "peer", "peers");
         if has > 0 {
             let _ = write!(text, " for {}", self.ago(since));

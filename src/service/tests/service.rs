@@ -29,6 +29,7 @@ fn config(require: Require, checks: &[(&str, CheckConfig)]) -> Config {
         keep_address: true,
         gate: gate(),
         weight: None,
+        degraded: None,
         require,
         checks: checks.iter().map(|(name, check)| ((*name).into(), check.clone())).collect(),
     }
