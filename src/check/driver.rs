@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep_until, timeout};
@@ -28,6 +30,46 @@ pub enum Command {
     Stop(CheckId),
     /// Go by another interval
     Pace(CheckId, Mode),
+    /// Probe it now
+    Hasten(CheckId),
+}
+
+/// What the thread is sent.
+#[derive(Debug)]
+enum Message {
+    Command(Command),
+    /// Give a sign of life
+    Ping,
+}
+
+/// Reaches the thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    messages: mpsc::UnboundedSender<Message>,
+    /// A ping is on its way
+    unanswered: Arc<AtomicBool>,
+}
+
+impl Handle {
+    /// Carries out a command.
+    pub fn send(&self, command: Command) {
+        self.post(Message::Command(command));
+    }
+
+    /// Asks the thread for a sign of life; whether it has given the one that was asked for before.
+    #[must_use]
+    pub fn ping(&self) -> bool {
+        let is_alive = !self.unanswered.swap(true, Ordering::Relaxed);
+        if is_alive {
+            self.post(Message::Ping);
+        }
+        is_alive
+    }
+
+    fn post(&self, message: Message) {
+        // The thread is gone only when the process ends.
+        let _ = self.messages.send(message);
+    }
 }
 
 /// Tells the outcomes of a check from those of the one that had its name before.
@@ -61,19 +103,19 @@ pub struct Report {
     pub outcome: Outcome,
 }
 
-/// Starts the thread; it ends when `commands` is dropped.
+/// Starts the thread; it ends when all handles are dropped.
 ///
 /// # Errors
 ///
 /// When the kernel has no thread or descriptor left.
-pub fn spawn(
-    seed: u64,
-    commands: mpsc::UnboundedReceiver<Command>,
-    reports: mpsc::Sender<Report>,
-) -> io::Result<()> {
+pub fn spawn(seed: u64, reports: mpsc::Sender<Report>) -> io::Result<Handle> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (waker, wakes) = mpsc::unbounded_channel();
+    let (sender, messages) = mpsc::unbounded_channel();
+    let handle = Handle { messages: sender, unanswered: Arc::default() };
     let driver = Driver {
+        unanswered: handle.unanswered.clone(),
+        limit: limit()?,
         waker,
         wakes,
         schedule: Schedule::new(seed),
@@ -85,11 +127,21 @@ pub fn spawn(
     };
     thread::Builder::new()
         .name("checks".into())
-        .spawn(move || runtime.block_on(driver.run(commands)))?;
-    Ok(())
+        .spawn(move || runtime.block_on(driver.run(messages)))?;
+    Ok(handle)
+}
+
+/// How many probes there may be at a time: half of the descriptors are for what else there is, and
+/// for probes that need more than one.
+fn limit() -> io::Result<usize> {
+    let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(usize::try_from(descriptors / 2).unwrap_or(usize::MAX).max(1))
 }
 
 struct Driver {
+    unanswered: Arc<AtomicBool>,
+    /// No more probes at a time; one that is due then waits
+    limit: usize,
     waker: mpsc::UnboundedSender<(CheckId, Generation)>,
     wakes: mpsc::UnboundedReceiver<(CheckId, Generation)>,
     schedule: Schedule,
@@ -110,12 +162,15 @@ struct Running {
 }
 
 impl Driver {
-    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+    async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
         loop {
-            while let Some(id) = self.schedule.poll_due(Instant::now()) {
+            let has_room = |driver: &Self| driver.probes.len() < driver.limit;
+            while has_room(&self)
+                && let Some(id) = self.schedule.poll_due(Instant::now())
+            {
                 self.start_probe(id);
             }
-            let next = self.schedule.poll_timeout();
+            let next = self.schedule.poll_timeout().filter(|_| has_room(&self));
             let due = async {
                 match next {
                     Some(at) => sleep_until(at.into()).await,
@@ -124,8 +179,9 @@ impl Driver {
             };
             // All can be dropped half-way without losing anything.
             tokio::select! {
-                command = commands.recv() => match command {
-                    Some(command) => self.handle_command(command),
+                message = messages.recv() => match message {
+                    Some(Message::Command(command)) => self.handle_command(command),
+                    Some(Message::Ping) => self.unanswered.store(false, Ordering::Relaxed),
                     None => return,
                 },
                 Some((id, generation)) = self.wakes.recv() => {
@@ -167,6 +223,7 @@ impl Driver {
                 self.schedule.remove(&id);
             }
             Command::Pace(id, mode) => self.schedule.set_mode(&id, mode, Instant::now()),
+            Command::Hasten(id) => self.schedule.hasten(&id, Instant::now()),
         }
     }
 

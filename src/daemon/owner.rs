@@ -33,7 +33,7 @@ pub(super) struct Links {
     pub(super) manager: Manager,
     pub(super) metrics: Metrics,
     pub(super) bfd: bfd::driver::Handle,
-    pub(super) check_commands: mpsc::UnboundedSender<check::driver::Command>,
+    pub(super) checks: check::driver::Handle,
     pub(super) from_bfd: mpsc::Receiver<bfd::driver::Event>,
     pub(super) from_checks: mpsc::Receiver<check::driver::Report>,
     pub(super) from_clients: mpsc::Receiver<Request>,
@@ -76,6 +76,7 @@ pub(super) struct Owner {
 
 struct Signals {
     hangup: Signal,
+    user: Signal,
     interrupt: Signal,
     terminate: Signal,
 }
@@ -95,6 +96,7 @@ enum Wake {
     /// What operators want is kept
     Saved(Saved),
     Reload,
+    Probe,
     Stop,
     Time,
 }
@@ -116,6 +118,7 @@ impl Owner {
         tokio::spawn(ndp::driver::run(advertised, troubles));
         let signals = Signals {
             hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         };
@@ -190,6 +193,7 @@ impl Owner {
             config = loaded => Wake::Loaded(Box::new(config)),
             saved = self.administrations.saved() => Wake::Saved(saved),
             _ = self.signals.hangup.recv() => Wake::Reload,
+            _ = self.signals.user.recv() => Wake::Probe,
             Some(trouble) = self.links.metrics.troubles.recv() => Wake::Metrics(trouble),
             Some(request) = self.links.from_clients.recv() => Wake::Client(request),
         }
@@ -228,6 +232,12 @@ impl Owner {
                 let clock = Clock { now, wall: SystemTime::now() };
                 drop(reply.send(self.speaker.describe_service(&service, clock).map(Box::new)));
             }
+            Wake::Client(Request::Probe(service, reply)) => {
+                let services = &self.speaker.config().services;
+                let is_there = service.as_ref().is_none_or(|name| services.contains_key(name));
+                drop(reply.send(is_there.then(|| Self::date(now))));
+                self.speaker.handle(Input::Probe(service), now);
+            }
             Wake::Client(Request::Administer(service, administration, reply)) => {
                 self.administer(service, administration, reply, now);
             }
@@ -235,6 +245,7 @@ impl Owner {
             Wake::Client(Request::Reload(reply)) => self.begin_reload(Some(reply)),
             Wake::Metrics(trouble) => self.handle_metrics(trouble),
             Wake::Reload => self.begin_reload(None),
+            Wake::Probe => self.speaker.handle(Input::Probe(None), now),
             Wake::Loaded(config) => self.finish_reload(*config, now),
             Wake::Stop => {
                 self.links.manager.tell(State::Stopping);
@@ -309,8 +320,8 @@ impl Owner {
                 Output::Bfd(command) => self.links.bfd.send(command),
                 // That task ends with this one.
                 Output::Advertise(interfaces) => drop(self.advertise.send(interfaces)),
-                // Their threads are gone only when the process ends.
-                Output::Check(command) => drop(self.links.check_commands.send(command)),
+                Output::Check(command) => self.links.checks.send(command),
+                // That task ends with this one.
                 Output::Netlink(request) => drop(self.netlink.send(request)),
                 Output::Notice(notice) => self.links.log.write(notice),
                 Output::Stopped => self.stopped = true,
@@ -329,8 +340,9 @@ impl Owner {
         {
             *at = now + *interval;
             // Half a daemon is none: without BFD the routers are told that the path is dead, or we
-            // never hear that it is.
-            if self.links.bfd.ping() {
+            // never hear that it is; without checks what is dead stays announced.
+            let is_alive = [self.links.bfd.ping(), self.links.checks.ping()];
+            if is_alive == [true; 2] {
                 self.links.manager.tell(State::Watchdog);
             }
         }

@@ -133,10 +133,9 @@ impl Service {
     }
 
     /// Forgets what is known about checks that have had no outcome for too long: the host was
-    /// suspended, or nothing probes any more. Returns them, to be started anew, and whether the
-    /// verdict changed.
-    pub fn expire(&mut self, now: Instant) -> (Vec<CheckName>, bool) {
-        let mut expired = Vec::new();
+    /// suspended, or nothing probes any more. Whether the verdict changed.
+    pub fn expire(&mut self, now: Instant) -> bool {
+        let mut is_forgotten = false;
         for (name, state) in &mut self.checks {
             let Some(config) = self.config.checks.get(name) else { continue };
             let last = state.last.as_ref().map(|outcome| outcome.finished);
@@ -144,15 +143,15 @@ impl Service {
             if is_known && last.is_some_and(|at| now > at + config.check.patience()) {
                 state.health = Health::new(config.thresholds);
                 state.mode = Mode::default();
-                expired.push(name.clone());
+                is_forgotten = true;
             }
         }
-        if expired.is_empty() {
-            return (expired, false);
+        if !is_forgotten {
+            return false;
         }
         let before = std::mem::take(&mut self.verdict);
         self.judge();
-        (expired, self.verdict != before)
+        self.verdict != before
     }
 
     /// Takes over a new configuration. Checks that did not change keep what is known about them;

@@ -29,6 +29,8 @@ pub enum Input {
     Reset(PeerName, String),
     /// The operator wants that with a service, for so long, or nothing any more; it is kept already
     Wish(ServiceName, Keep, Option<Admin>),
+    /// All checks are to be probed now, or those of one service
+    Probe(Option<ServiceName>),
     /// A service is not to be held down any more for having flapped
     Release(ServiceName),
     /// A new configuration, which is valid

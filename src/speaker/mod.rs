@@ -199,6 +199,7 @@ impl Speaker {
                 }
             }
             Input::Wish(service, keep, admin) => self.handle_wish(&service, keep, admin, now),
+            Input::Probe(service) => self.probe_now(service.as_ref()),
             Input::Release(service) => self.release(&service, now),
             Input::Reload(config) => self.reload(*config, now),
             Input::Stop(text) => self.begin_stop(text, now),
@@ -278,7 +279,7 @@ impl Speaker {
             }
             self.evaluate_vip(vip, now);
             if let Some(name) = self.owners.get(&vip).cloned() {
-                self.start_waiting(&name);
+                self.start_waiting(&name, now);
             }
         }
         self.drain_peers(now);

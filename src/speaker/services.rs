@@ -45,6 +45,18 @@ impl ServiceEntry {
         obstacle.or_else(|| self.service.reason())
     }
 
+    /// The checks that have had no result for too long.
+    fn silent_checks(&self, now: Instant) -> Vec<CheckName> {
+        let states = self.service.checks();
+        let silent = self.checks.iter().filter(|(name, check)| {
+            let last = states.get(*name).and_then(|state| state.last());
+            let since = last.map_or(check.started, |last| last.finished.max(check.started));
+            let config = self.service.config().checks.get(*name);
+            config.is_some_and(|config| now > since + config.check.patience())
+        });
+        silent.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Whether it is still to be known of a VIP whether it is on the host. They become known one by
     /// one, so the search goes on where it ended last: all of them together cost one pass.
     fn awaits_vip(&mut self, addresses: &Addresses) -> bool {
@@ -71,6 +83,9 @@ pub(super) struct Announced {
 #[derive(Debug)]
 pub(super) struct CheckEntry {
     generation: Generation,
+    started: Instant,
+    /// How often it was started anew because nothing was heard of it
+    pub(super) restarts: u64,
     pub(super) durations: Histogram,
 }
 
@@ -119,19 +134,31 @@ impl Speaker {
     }
 
     /// Goes by no outcome that is too old. A daemon that was suspended must not announce what was
-    /// healthy before, nor take what its probes missed meanwhile for a failure.
+    /// healthy before, nor take what its probes missed meanwhile for a failure. What is not heard of
+    /// any more is started anew, and so is what has never been.
     pub(super) fn expire_checks(&mut self, now: Instant) {
         for name in self.services.keys().cloned().collect::<Vec<_>>() {
             let Some(entry) = self.services.get_mut(&name) else { continue };
-            let (expired, service_changed) = entry.service.expire(now);
-            for check in expired {
+            let service_changed = entry.service.expire(now);
+            for check in entry.silent_checks(now) {
                 let text = format!("check {check} has had no result for too long, starting anew");
                 let notice = Notice::service(Level::Warn, &name, text);
                 self.notice(Notice { check: Some(check.clone()), ..notice });
-                self.start_check(&name, check);
+                self.start_check(&name, check, now);
             }
             if service_changed {
                 self.handle_verdict(&name, now);
+            }
+        }
+    }
+
+    /// Has all checks probed now, or those of one service.
+    pub(super) fn probe_now(&mut self, only: Option<&ServiceName>) {
+        let services = self.services.iter();
+        for (service, entry) in services.filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+            for check in entry.checks.keys() {
+                let id = CheckId { service: service.clone(), check: check.clone() };
+                self.outputs.push_back(Output::Check(CheckCommand::Hasten(id)));
             }
         }
     }
@@ -208,11 +235,11 @@ impl Speaker {
         for vip in entry.service.config().vips.clone() {
             self.evaluate_vip(vip, now);
         }
-        self.start_waiting(name);
+        self.start_waiting(name, now);
     }
 
     /// Starts the checks of a service, once it is known where its VIPs are.
-    pub(super) fn start_waiting(&mut self, name: &ServiceName) {
+    pub(super) fn start_waiting(&mut self, name: &ServiceName, now: Instant) {
         let Some(entry) = self.services.get_mut(name) else { return };
         let config = entry.service.config();
         let puts_vips = config.interface.is_some() && config.keep_address;
@@ -220,7 +247,7 @@ impl Speaker {
             return;
         }
         for check in std::mem::take(&mut entry.waiting) {
-            self.start_check(name, check);
+            self.start_check(name, check, now);
         }
     }
 
@@ -312,14 +339,16 @@ impl Speaker {
     }
 
     /// Starts a check of a service, in place of what had its name before.
-    fn start_check(&mut self, name: &ServiceName, check: CheckName) {
+    fn start_check(&mut self, name: &ServiceName, check: CheckName, now: Instant) {
         self.next_generation += 1;
         let generation = Generation(self.next_generation);
         let Some(entry) = self.services.get_mut(name) else { return };
         let Some(config) = entry.service.config().checks.get(&check) else { return };
         let definition = config.check.clone();
+        let restarts = entry.checks.get(&check).map_or(0, |before| before.restarts + 1);
         let durations = Histogram::default();
-        entry.checks.insert(check.clone(), Box::new(CheckEntry { generation, durations }));
+        let started = CheckEntry { generation, started: now, restarts, durations };
+        entry.checks.insert(check.clone(), Box::new(started));
         let id = CheckId { service: name.clone(), check };
         let command = CheckCommand::Start(id, definition, generation);
         self.outputs.push_back(Output::Check(command));

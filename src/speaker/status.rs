@@ -213,6 +213,9 @@ pub struct CheckStatus {
     pub name: CheckName,
     /// Kind and target
     pub probe: String,
+    /// A probe that takes longer has failed, in seconds
+    #[serde(default)]
+    pub timeout: f64,
     /// Up, down, or not known yet
     pub state: Verdict,
     /// Outcomes in a row that speak against this
@@ -221,6 +224,9 @@ pub struct CheckStatus {
     pub needed: u32,
     /// Its last probe
     pub last: Option<ProbeStatus>,
+    /// How often it was started anew because nothing was heard of it
+    #[serde(default)]
+    pub restarts: u64,
     /// For metrics: how long probes took
     #[serde(skip)]
     pub durations: Histogram,
@@ -353,10 +359,12 @@ impl Speaker {
             Some(CheckStatus {
                 name: name.clone(),
                 probe: config.check.probe.to_string(),
+                timeout: config.check.timeout.as_secs_f64(),
                 state: state.health().verdict(),
                 against,
                 needed,
                 last: state.last().map(|outcome| probe_status(outcome, clock)),
+                restarts: entry.checks.get(name).map_or(0, |check| check.restarts),
                 durations: entry.checks.get(name).map(|c| c.durations.clone()).unwrap_or_default(),
             })
         });

@@ -604,6 +604,7 @@ impl World {
             Output::Check(CheckCommand::Pace(id, mode)) => {
                 self.schedule.set_mode(&id, mode, self.now);
             }
+            Output::Check(CheckCommand::Hasten(id)) => self.schedule.hasten(&id, self.now),
             Output::Netlink(request) => self.ask_kernel(request),
             Output::FindRouterId(_) => self.feed(Input::RouterId(self.reachable.clone())),
             Output::Notice(notice) => self.log.push(notice),
