@@ -1,4 +1,5 @@
 //! What the two programs say where no daemon runs.
+#![expect(clippy::disallowed_methods, reason = "these tests write files")]
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
