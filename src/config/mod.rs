@@ -148,7 +148,7 @@ fn build(sources: Vec<Source>, unreadable: Vec<Problem>) -> Result<Config, Error
 pub fn keys() -> Vec<(&'static str, &'static str)> {
     let reading = Reading::default();
     let text = "[bgp]\n[peer.x.tcp-ao]\n[bfd.x.auth]\n[pool.x]\n[advertisement.x]\n[community]\n\
-                [metrics]\n[log]\n[service.x.damping]\n[service.x.degraded]\n";
+                [metrics]\n[log]\n[service.x.damping]\n[service.x.group.x]\n[service.x.degraded]\n";
     let checks = check::kinds().map(|kind| format!("[service.x.check.{kind}]\n{kind} = \"\"\n"));
     let text = checks.fold(text.to_owned(), |text, check| text + &check);
     read(&reading, &[Source { path: String::new(), text }]);

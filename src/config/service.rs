@@ -12,7 +12,7 @@ use super::table::{LATER, Located, Reading, Table, untext};
 use super::value::{Text, Written, WrittenRequire};
 use super::{Named, address, gate, in_order, name};
 use crate::rib::policy::Policy;
-use crate::route::{CheckName, Degradation, ServiceName, Weight};
+use crate::route::{CheckName, Degradation, GroupName, ServiceName, Weight};
 use crate::service::{CheckConfig, Config, Require};
 
 /// Up to ten gigabit per second, as routers show it; FRR has no room for more than 34 in a number of
@@ -72,13 +72,18 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
     let weight = table.number("weight", WEIGHTS).map(|weight| Weight(weight.value));
     let gate = gate::gate(&mut table, degraded.is_some());
     let require = table.optional::<WrittenRequire>("require");
-    let checks = checks(&mut table, &vips, keep_address);
-    let require = check_require(&table, require, checks.len());
+    let (groups, written_groups) = groups(&mut table);
+    let checks = checks(&mut table, &vips, keep_address, &groups);
+    check_groups(&table, written_groups, &checks);
+    let members = |check: &&CheckConfig| check.group.is_some();
+    let counted = checks.len() - checks.values().filter(members).count() + groups.len();
+    let require = check_require(&table, require, counted, "the service");
     table.finish();
     let places = vips.iter().map(|vip| vip.place.clone()).collect();
     let vips = vips.into_iter().map(|vip| vip.value).collect();
     let degraded = degraded.map(Arc::new);
-    let config = Config { vips, interface, keep_address, require, gate, degraded, weight, checks };
+    let config =
+        Config { vips, interface, keep_address, require, groups, gate, degraded, weight, checks };
     (config, places)
 }
 
@@ -134,11 +139,12 @@ fn checks(
     table: &mut Table<'_>,
     vips: &[Located<IpAddr>],
     keep_address: bool,
+    groups: &Groups,
 ) -> BTreeMap<CheckName, CheckConfig> {
     let problems = table.problems();
     let mut checks = BTreeMap::new();
     for (name, check_table) in table.named("check", "service.NAME.check.NAME") {
-        let config = check(check_table, vips, keep_address).unwrap_or_else(broken);
+        let config = check(check_table, vips, keep_address, groups).unwrap_or_else(broken);
         checks.insert(CheckName::from(name.value), config);
     }
     if checks.is_empty() && table.problems() == problems {
@@ -202,10 +208,49 @@ fn interface(table: &mut Table<'_>) -> Option<String> {
     (written.value != "none").then_some(written.value)
 }
 
+type Groups = BTreeMap<GroupName, Require>;
+/// What their tables say, and where.
+type WrittenGroups = Vec<(GroupName, Place, Option<Located<WrittenRequire>>)>;
+
+/// `[service.*.group.*]`, which may be empty
+fn groups(table: &mut Table<'_>) -> (Groups, WrittenGroups) {
+    let mut groups = Groups::new();
+    let mut places = Vec::new();
+    for (name, mut table) in table.named("group", "service.NAME.group.NAME") {
+        let require = table.optional::<WrittenRequire>("require");
+        table.finish();
+        let group = GroupName::from(name.value);
+        let any = Require::AtLeast(1);
+        groups.insert(group.clone(), require.as_ref().map_or(any, |require| require.value.0));
+        places.push((group, name.place, require));
+    }
+    (groups, places)
+}
+
+/// Every group has as many checks as it asks for.
+fn check_groups(
+    table: &Table<'_>,
+    groups: WrittenGroups,
+    checks: &BTreeMap<CheckName, CheckConfig>,
+) {
+    for (group, place, require) in groups {
+        let is_member = |check: &&CheckConfig| check.group.as_ref() == Some(&group);
+        let members = checks.values().filter(is_member).count();
+        if members == 0 {
+            let message = format!("group `{group}` has no check");
+            let help = format!("write group = \"{group}\" in a check of this service");
+            table.problem(Problem::new(&place, message).help(help));
+        } else {
+            check_require(table, require, members, "the group");
+        }
+    }
+}
+
 fn check_require(
     table: &Table<'_>,
     written: Option<Located<WrittenRequire>>,
     checks: usize,
+    whose: &str,
 ) -> Require {
     let Some(Located { value: WrittenRequire(require), place }) = written else {
         return Require::All;
@@ -215,7 +260,7 @@ fn check_require(
         && number > checks
     {
         let noun = if checks == 1 { "check" } else { "checks" };
-        let message = format!("`require` is {number}, but the service has {checks} {noun}");
+        let message = format!("`require` is {number}, but {whose} has {checks} {noun}");
         table.problem(Problem::new(&place, message));
     }
     require

@@ -16,7 +16,7 @@ pub use asn::Asn;
 pub use community::{AnyCommunity, Community, LargeCommunity, NotACommunity};
 pub use extended::ExtendedCommunity;
 pub use family::Family;
-pub use name::{AdvertisementName, CheckName, PeerName, PoolName, ServiceName};
+pub use name::{AdvertisementName, CheckName, GroupName, PeerName, PoolName, ServiceName};
 pub use role::Role;
 pub use scoped::{Ends, ScopedAddress};
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::check::schedule::Mode;
 use crate::check::{Check, Failure, Outcome};
-use crate::route::{CheckName, Degradation, Weight};
+use crate::route::{CheckName, Degradation, GroupName, Weight};
 use health::{Health, Thresholds, Verdict};
 
 /// A service as the operator wrote it.
@@ -26,8 +26,10 @@ pub struct Config {
     pub interface: Option<String>,
     /// They stay there while the service is down
     pub keep_address: bool,
-    /// How many of its checks must be up
+    /// How many of its checks must be up; those of a group count as one
     pub require: Require,
+    /// How many of a group's checks must be up for the group to be
+    pub groups: BTreeMap<GroupName, Require>,
     /// What stands between its verdict and the routers
     pub gate: gate::Config,
     /// How it is announced while it is down, if it is then
@@ -45,6 +47,8 @@ pub struct CheckConfig {
     pub check: Arc<Check>,
     /// How many outcomes change its verdict
     pub thresholds: Thresholds,
+    /// It counts together with others
+    pub group: Option<GroupName>,
 }
 
 /// How many of a service's checks must be up.
@@ -54,6 +58,25 @@ pub enum Require {
     All,
     /// This many
     AtLeast(usize),
+}
+
+impl Require {
+    /// What follows from these verdicts; `Unknown` as long as those that are unknown decide.
+    fn judge(self, verdicts: &[Verdict]) -> Verdict {
+        let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
+        let (up, unknown) = (count(Verdict::Up), count(Verdict::Unknown));
+        let needed = match self {
+            Self::All => verdicts.len(),
+            Self::AtLeast(number) => number,
+        };
+        if up >= needed {
+            Verdict::Up
+        } else if up + unknown < needed {
+            Verdict::Down
+        } else {
+            Verdict::Unknown
+        }
+    }
 }
 
 /// One check of a service and what is known about it.
@@ -178,23 +201,23 @@ impl Service {
 
     /// Works out the verdict; whether it changed.
     fn judge(&mut self) -> bool {
-        let count = |verdict| {
-            self.checks.values().filter(|check| check.health.verdict() == verdict).count()
-        };
-        let (up, unknown) = (count(Verdict::Up), count(Verdict::Unknown));
-        let needed = match self.config.require {
-            Require::All => self.checks.len(),
-            Require::AtLeast(number) => number,
-        };
-        let verdict = if up >= needed {
-            Verdict::Up
-        } else if up + unknown < needed {
-            Verdict::Down
-        } else if self.verdict == Verdict::Unknown {
-            Verdict::Unknown
-        } else {
+        let mut verdicts = Vec::with_capacity(self.checks.len());
+        let mut groups: BTreeMap<&GroupName, Vec<Verdict>> = BTreeMap::new();
+        for (name, check) in &self.checks {
+            let config = self.config.checks.get(name);
+            match config.and_then(|config| config.group.as_ref()) {
+                Some(group) => groups.entry(group).or_default().push(check.health.verdict()),
+                None => verdicts.push(check.health.verdict()),
+            }
+        }
+        verdicts.extend(groups.into_iter().map(|(name, members)| {
+            let require = self.config.groups.get(name).copied().unwrap_or(Require::All);
+            require.judge(&members)
+        }));
+        let verdict = self.config.require.judge(&verdicts);
+        if verdict == Verdict::Unknown {
             return false; // a check that begins anew changes nothing until it knows something
-        };
+        }
         std::mem::replace(&mut self.verdict, verdict) != verdict
     }
 
