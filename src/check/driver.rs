@@ -9,12 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 use super::schedule::{Mode, Schedule};
 use super::{Check, CheckId, Failure, Outcome, Progress, Run, Shared};
+use crate::process::Surroundings;
+use crate::route::ServiceName;
 use crate::sys;
 
 /// So many probes at a time, as when all checks begin or their services hang, need so much memory
@@ -32,6 +34,9 @@ pub enum Command {
     Pace(CheckId, Mode),
     /// Probe it now
     Hasten(CheckId),
+    /// This is so with a service from now on, for checks that
+    /// [follow](super::Probe::follows_service) it
+    Tell(ServiceName, Surroundings),
 }
 
 /// What the thread is sent.
@@ -85,10 +90,46 @@ pub(super) struct Wake {
 }
 
 impl Wake {
+    /// Which check.
+    pub(super) fn id(&self) -> &CheckId {
+        &self.id
+    }
+
     /// Does so.
     pub(super) fn wake(&self) {
         // The driver is gone only when the process ends.
         let _ = self.driver.send((self.id.clone(), self.generation));
+    }
+}
+
+/// What is so with services, as far as checks follow them.
+#[derive(Debug, Default)]
+pub(super) struct Services(HashMap<ServiceName, watch::Sender<Surroundings>>);
+
+/// What is so with one service.
+#[derive(Debug)]
+pub(super) struct Followed(watch::Receiver<Surroundings>);
+
+impl Services {
+    fn tell(&mut self, service: ServiceName, surroundings: Surroundings) {
+        self.0.entry(service).or_default().send_replace(surroundings);
+    }
+
+    /// Lets a check know, for as long as it keeps what is returned.
+    pub(super) fn follow(&mut self, service: &ServiceName) -> Followed {
+        Followed(self.0.entry(service.clone()).or_default().subscribe())
+    }
+
+    /// What nobody follows any more is told again when somebody does.
+    fn forget_unfollowed(&mut self) {
+        self.0.retain(|_, sender| sender.receiver_count() > 0);
+    }
+}
+
+impl Followed {
+    /// As it is now.
+    pub(super) fn now(&self) -> Surroundings {
+        self.0.borrow().clone()
     }
 }
 
@@ -103,7 +144,8 @@ pub struct Report {
     pub outcome: Outcome,
 }
 
-/// Starts the thread; it ends when all handles are dropped.
+/// Starts the thread; it ends when all handles are dropped. Then `reports` is closed, as soon as no
+/// probe has anything under way that would outlive the process.
 ///
 /// # Errors
 ///
@@ -125,17 +167,20 @@ pub fn spawn(seed: u64, reports: mpsc::Sender<Report>) -> io::Result<Handle> {
         most_probes: 0,
         reports,
     };
-    thread::Builder::new()
-        .name("checks".into())
-        .spawn(move || runtime.block_on(driver.run(messages)))?;
+    thread::Builder::new().name("checks".into()).spawn(move || {
+        let reports = runtime.block_on(driver.run(messages));
+        // It ends what probes have started, and does not wait for file systems that hang.
+        runtime.shutdown_background();
+        drop(reports);
+    })?;
     Ok(handle)
 }
 
-/// How many probes there may be at a time: half of the descriptors are for what else there is, and
-/// for probes that need more than one.
+/// How many probes there may be at a time: a program takes three descriptors, and a quarter of all is
+/// for what else there is.
 fn limit() -> io::Result<usize> {
     let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(usize::try_from(descriptors / 2).unwrap_or(usize::MAX).max(1))
+    Ok(usize::try_from(descriptors / 4).unwrap_or(usize::MAX).max(1))
 }
 
 struct Driver {
@@ -162,7 +207,8 @@ struct Running {
 }
 
 impl Driver {
-    async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+    /// Returns where it reported to.
+    async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) -> mpsc::Sender<Report> {
         loop {
             let has_room = |driver: &Self| driver.probes.len() < driver.limit;
             while has_room(&self)
@@ -182,7 +228,7 @@ impl Driver {
                 message = messages.recv() => match message {
                     Some(Message::Command(command)) => self.handle_command(command),
                     Some(Message::Ping) => self.unanswered.store(false, Ordering::Relaxed),
-                    None => return,
+                    None => return self.reports,
                 },
                 Some((id, generation)) = self.wakes.recv() => {
                     if self.is_current(&id, generation) {
@@ -221,9 +267,13 @@ impl Driver {
                 self.end_probe(&id);
                 self.checks.remove(&id);
                 self.schedule.remove(&id);
+                self.shared.services.forget_unfollowed();
             }
             Command::Pace(id, mode) => self.schedule.set_mode(&id, mode, Instant::now()),
             Command::Hasten(id) => self.schedule.hasten(&id, Instant::now()),
+            Command::Tell(service, surroundings) => {
+                self.shared.services.tell(service, surroundings);
+            }
         }
     }
 

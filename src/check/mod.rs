@@ -9,6 +9,7 @@
 //! with it.
 pub mod dns;
 pub mod driver;
+pub mod exec;
 pub mod file;
 pub mod http;
 pub mod schedule;
@@ -94,6 +95,8 @@ kinds! {
     Dns(dns::Dns),
     /// A file that is there or is not
     File(file::File),
+    /// A program that says so
+    Exec(exec::Exec),
 }
 
 impl Probe {
@@ -101,6 +104,12 @@ impl Probe {
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
         self.kind().addresses()
+    }
+
+    /// Whether it tells what it runs about its service ([`driver::Command::Tell`]).
+    #[must_use]
+    pub fn follows_service(&self) -> bool {
+        self.kind().follows_service()
     }
 }
 
@@ -114,6 +123,11 @@ impl fmt::Display for Probe {
 trait Kind: fmt::Display {
     /// The addresses that this host must have for it.
     fn addresses(&self) -> Vec<IpAddr>;
+
+    /// Whether it has to be told of its service.
+    fn follows_service(&self) -> bool {
+        false
+    }
 
     /// Makes what all its probes need. With `wake` a probe can be had before it is due.
     ///
@@ -138,6 +152,7 @@ struct Shared {
     clients: http::Clients,
     verifiers: trust::Verifiers,
     watcher: watch::Watcher,
+    services: driver::Services,
 }
 
 /// Which check.

@@ -15,6 +15,7 @@ mod name;
 mod peer;
 mod policy;
 mod problem;
+mod program;
 mod remote;
 mod secret;
 mod service;

@@ -26,6 +26,8 @@ use crate::{bfd, bgp, check, ndp, netlink};
 
 /// How long the last words to peers may take after everything else is done.
 const FINISH: Duration = Duration::from_secs(2);
+/// How long other threads may take to end what they have started.
+const END: Duration = Duration::from_millis(500);
 
 /// The ends of all channels.
 pub(super) struct Links {
@@ -159,6 +161,7 @@ impl Owner {
             self.report();
         }
         let _ = timeout(FINISH, self.connections.finish()).await;
+        let _ = timeout(END, end_checks(self.links)).await;
         Ok(())
     }
 
@@ -414,6 +417,13 @@ impl Owner {
             let _ = self.links.metrics.wanted.send(config.metrics);
         }
     }
+}
+
+/// Ends the checks with all that they have started: programs would go on without us.
+async fn end_checks(links: Links) {
+    let Links { checks, mut from_checks, .. } = links;
+    drop(checks);
+    while from_checks.recv().await.is_some() {}
 }
 
 fn host_name() -> Option<String> {

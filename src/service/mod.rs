@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use crate::check::schedule::Mode;
 use crate::check::{Check, Failure, Outcome};
+use crate::process::Surroundings;
 use crate::route::{CheckName, Degradation, GroupName, Weight};
 use health::{Health, Thresholds, Verdict};
 
@@ -237,6 +238,12 @@ impl Service {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict
+    }
+
+    /// What programs are told of it.
+    #[must_use]
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings { vips: self.config.vips.clone(), state: self.verdict.name() }
     }
 
     /// Why it is not up: the failed checks with what they last said, or those still unknown.

@@ -88,6 +88,7 @@ impl Speaker {
         for check in ended {
             self.stop_check(name, check);
         }
+        self.tell_checks(name); // its VIPs may be others
         if result.service_changed {
             self.handle_verdict(name, now);
         } else {

@@ -178,6 +178,7 @@ impl Speaker {
             Some(reason) => notice.because(reason),
             None => notice,
         });
+        self.tell_checks(name);
         let Some(entry) = self.services.get_mut(name) else { return };
         entry.gate.handle_verdict(entry.service.verdict(), now);
         self.skip_delay(name, now);
@@ -350,8 +351,21 @@ impl Speaker {
         let started = CheckEntry { generation, started: now, restarts, durations };
         entry.checks.insert(check.clone(), Box::new(started));
         let id = CheckId { service: name.clone(), check };
+        if definition.probe.follows_service() {
+            self.tell_checks(name);
+        }
         let command = CheckCommand::Start(id, definition, generation);
         self.outputs.push_back(Output::Check(command));
+    }
+
+    /// Tells the checks of a service about it, where there are some that want to know.
+    pub(super) fn tell_checks(&mut self, name: &ServiceName) {
+        let Some(entry) = self.services.get(name) else { return };
+        let mut checks = entry.service.config().checks.values();
+        if checks.any(|config| config.check.probe.follows_service()) {
+            let command = CheckCommand::Tell(name.clone(), entry.service.surroundings());
+            self.outputs.push_back(Output::Check(command));
+        }
     }
 
     /// Whether every service has a verdict, and every VIP that follows from one is on the host or

@@ -6,6 +6,7 @@
 )]
 
 mod dns;
+mod exec;
 mod file;
 mod http;
 mod https;
@@ -143,6 +144,7 @@ fn what_a_probe_is_shows_in_the_status() {
         ("tls = \"192.0.2.1:443\"\nhost = \"a.example\"", "tls 192.0.2.1:443 (a.example)"),
         ("dns = \"192.0.2.1:53\"\nquery = \"example.com a\"", "dns 192.0.2.1:53 example.com. A"),
         ("file = \"/run/up\"", "file /run/up"),
+        ("exec = [\"/usr/lib/web/check\", \"-t\", \"5 s\"]", "exec /usr/lib/web/check -t \"5 s\""),
         ("file = \"/run/down\"\npresent = false", "no file /run/down"),
     ] {
         assert_eq!(check(keys).probe.to_string(), shown);

@@ -1,6 +1,7 @@
 //! Services that come, fail, flap and hang.
 use std::fmt::Write;
 
+use vipcast::process::Surroundings;
 use vipcast::route::Family;
 use vipcast::speaker::Input;
 
@@ -222,4 +223,30 @@ fn a_check_that_is_never_heard_of_is_started_anew_and_counted() {
     world.set_health("web/alive", Health::Healthy);
     world.run(secs(20));
     assert_eq!((world.routes("tor1"), restarts(&world)), (WEB.map(String::from).into(), vec![4]));
+}
+
+#[test]
+fn checks_that_run_programs_know_the_vips_and_the_state_of_their_service() {
+    let exec = BASE.replace("http = \"http://203.0.113.5/healthz\"", "exec = [\"/bin/true\"]");
+    let mut world = World::new(&exec);
+    world.set_health("web/alive", Health::Silent);
+    let mut world = world.boot();
+    let told = |world: &World| {
+        let Surroundings { vips, state } = &world.told[&"web".into()];
+        (vips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), *state)
+    };
+    assert_eq!(told(&world), ("203.0.113.5".into(), "unknown"));
+    world.set_health("web/alive", Health::Healthy);
+    world.run(secs(5));
+    assert_eq!(told(&world), ("203.0.113.5".into(), "up"));
+    world.set_health("web/alive", Health::Broken);
+    world.run(secs(5));
+    assert_eq!(told(&world), ("203.0.113.5".into(), "down"));
+    let more = exec.replace("[\"203.0.113.5\"]", "[\"203.0.113.5\", \"203.0.113.6\"]");
+    world.reload(&more);
+    assert_eq!(told(&world), ("203.0.113.5 203.0.113.6".into(), "down"));
+    // Nobody else wants to know.
+    let mut world = World::new(BASE).boot();
+    world.run(secs(5));
+    assert!(world.told.is_empty());
 }

@@ -31,7 +31,8 @@ use vipcast::netlink::{
     Address, Event as NetlinkEvent, Forwards, Link, Neighbour, NextHop, Request, Route, RouteEvent,
     RouteKey, RouteRequest,
 };
-use vipcast::route::{Asn, Attributes, Family, PeerName, ScopedAddress};
+use vipcast::process::Surroundings;
+use vipcast::route::{Asn, Attributes, Family, PeerName, ScopedAddress, ServiceName};
 use vipcast::speaker::notice::Notice;
 use vipcast::speaker::routes::{PeerRoutes, Snapshot};
 use vipcast::speaker::status::{Clock, Status};
@@ -190,6 +191,8 @@ pub(crate) struct World {
     pub(crate) stopped: bool,
     /// When each kind of goodbye was seen, in order
     pub(crate) goodbyes: Vec<&'static str>,
+    /// What checks that run programs know of their services
+    pub(crate) told: BTreeMap<ServiceName, Surroundings>,
     bfd: Sessions,
     schedule: Schedule,
     checks: BTreeMap<CheckId, (Arc<Check>, Generation)>,
@@ -242,6 +245,7 @@ impl World {
             requests: Vec::new(),
             stopped: false,
             goodbyes: Vec::new(),
+            told: BTreeMap::new(),
             bfd: Sessions::new(5),
             schedule: Schedule::new(9),
             checks: BTreeMap::new(),
@@ -605,6 +609,9 @@ impl World {
                 self.schedule.set_mode(&id, mode, self.now);
             }
             Output::Check(CheckCommand::Hasten(id)) => self.schedule.hasten(&id, self.now),
+            Output::Check(CheckCommand::Tell(service, surroundings)) => {
+                self.told.insert(service, surroundings);
+            }
             Output::Netlink(request) => self.ask_kernel(request),
             Output::FindRouterId(_) => self.feed(Input::RouterId(self.reachable.clone())),
             Output::Notice(notice) => self.log.push(notice),

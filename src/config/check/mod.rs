@@ -1,6 +1,7 @@
 //! `[service.*.check.*]`: a file for each kind of check, and what all have in common.
 mod dns;
 mod endpoint;
+mod exec;
 mod file;
 mod http;
 mod tcp;
@@ -59,6 +60,7 @@ const KINDS: &[Kind] = &[
     kind("tls", "\"203.0.113.5:443\"", tls::read, REPEATED),
     kind("dns", "\"203.0.113.5:53\"", dns::read, REPEATED),
     kind("file", "\"/run/web.up\"", file::read, ONCE),
+    kind("exec", "[\"/usr/lib/web/check\"]", exec::read, REPEATED),
 ];
 
 const fn kind(
@@ -71,7 +73,7 @@ const fn kind(
 }
 
 /// Keys that say kinds of later versions, or go with them.
-const LATER: &[&str] = &["grpc", "exec", "unit"];
+const LATER: &[&str] = &["grpc", "unit"];
 
 /// The keys of which a check has one.
 pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
