@@ -29,8 +29,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "bfd", "bgp", "check", "config", "control", "metrics", "ndp", "netlink", "route",
-            "service", "speaker", "sys",
+            "bfd", "bgp", "check", "config", "control", "metrics", "ndp", "netlink", "process",
+            "route", "service", "speaker", "sys",
         ],
     ),
 ];

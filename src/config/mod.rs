@@ -11,6 +11,7 @@ mod bgp;
 mod check;
 mod files;
 mod gate;
+mod hooks;
 mod name;
 mod peer;
 mod policy;

@@ -10,7 +10,7 @@ use super::policy::{self, Communities};
 use super::problem::{Place, Problem, listed};
 use super::table::{LATER, Located, Reading, Table, untext};
 use super::value::{Text, Written, WrittenRequire};
-use super::{Named, address, gate, in_order, name};
+use super::{Named, address, gate, hooks, in_order, name};
 use crate::rib::policy::Policy;
 use crate::route::{CheckName, Degradation, GroupName, ServiceName, Weight};
 use crate::service::{CheckConfig, Config, Require};
@@ -71,6 +71,7 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
     let degraded = degraded(&mut table, keep_address, known);
     let weight = table.number("weight", WEIGHTS).map(|weight| Weight(weight.value));
     let gate = gate::gate(&mut table, degraded.is_some());
+    let hooks = hooks::hooks(&mut table);
     let require = table.optional::<WrittenRequire>("require");
     let (groups, written_groups) = groups(&mut table);
     let checks = checks(&mut table, &vips, keep_address, &groups);
@@ -82,8 +83,18 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
     let places = vips.iter().map(|vip| vip.place.clone()).collect();
     let vips = vips.into_iter().map(|vip| vip.value).collect();
     let degraded = degraded.map(Arc::new);
-    let config =
-        Config { vips, interface, keep_address, require, groups, gate, degraded, weight, checks };
+    let config = Config {
+        vips,
+        interface,
+        keep_address,
+        require,
+        groups,
+        gate,
+        degraded,
+        hooks,
+        weight,
+        checks,
+    };
     (config, places)
 }
 

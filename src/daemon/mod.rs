@@ -4,6 +4,7 @@
 //! main     the owner: Speaker, BGP sockets, netlink
 //! bfd      BFD sessions, real-time priority where allowed
 //! checks   probes
+//! hooks    programs that services have told, once there are some to be run
 //! control  D-Bus interface and metrics
 //! log      writes the log
 //! notify   tells systemd
@@ -14,6 +15,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: clock, threads and files")]
 
 mod administration;
+mod hooks;
 mod journal;
 mod owner;
 mod store;

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 
 use super::administration::{Administrations, Saved};
+use super::hooks::Hooks;
 use super::journal::Log;
 use super::store::Store;
 use super::systemd::{Manager, State, watchdog_interval};
@@ -19,6 +20,7 @@ use super::{Metrics, QUEUE};
 use crate::bgp::driver::{Connections, Event as TcpEvent};
 use crate::config::{self, Config};
 use crate::control::Request;
+use crate::service::hooks;
 use crate::speaker::notice::{Level, Notice};
 use crate::speaker::status::{Clock, Summary};
 use crate::speaker::{Input, Output, Speaker};
@@ -60,6 +62,7 @@ pub(super) struct Owner {
     config_path: PathBuf,
     pub(super) links: Links,
     pub(super) administrations: Administrations,
+    hooks: Hooks,
     connections: Connections,
     from_peers: mpsc::Receiver<TcpEvent>,
     advertise: mpsc::UnboundedSender<BTreeMap<u32, String>>,
@@ -91,6 +94,7 @@ enum Wake {
     /// Router advertisements cannot be sent, or can again
     Advertising(Option<String>),
     Check(check::driver::Report),
+    Hook(hooks::Report),
     Client(Request),
     /// Metrics cannot be served, or can again
     Metrics(Option<String>),
@@ -130,6 +134,7 @@ impl Owner {
             config_path,
             links,
             administrations: Administrations::new(Store::new()),
+            hooks: Hooks::new(),
             connections: Connections::new(events),
             from_peers,
             advertise,
@@ -161,7 +166,8 @@ impl Owner {
             self.report();
         }
         let _ = timeout(FINISH, self.connections.finish()).await;
-        let _ = timeout(END, end_checks(self.links)).await;
+        let ends = async { tokio::join!(self.hooks.end(), end_checks(self.links)) };
+        let _ = timeout(END, ends).await;
         Ok(())
     }
 
@@ -192,6 +198,7 @@ impl Owner {
             Some(report) = self.links.from_checks.recv() => Wake::Check(report),
             Some(event) = self.from_peers.recv() => Wake::Peer(event),
             Some(event) = self.from_netlink.recv() => Wake::Netlink(event),
+            Some(report) = self.hooks.ended() => Wake::Hook(report),
             Some(trouble) = self.from_advertising.recv() => Wake::Advertising(trouble),
             config = loaded => Wake::Loaded(Box::new(config)),
             saved = self.administrations.saved() => Wake::Saved(saved),
@@ -207,6 +214,7 @@ impl Owner {
         match wake {
             Wake::Bfd(event) => self.speaker.handle(Input::Bfd(event), now),
             Wake::Check(report) => self.speaker.handle(Input::Probed(report), now),
+            Wake::Hook(report) => self.speaker.handle(Input::HookEnded(report), now),
             Wake::Netlink(event) => self.speaker.handle(Input::Netlink(event), now),
             Wake::Advertising(trouble) => {
                 self.speaker.handle(Input::CannotAdvertise(trouble), now);
@@ -324,6 +332,7 @@ impl Owner {
                 // That task ends with this one.
                 Output::Advertise(interfaces) => drop(self.advertise.send(interfaces)),
                 Output::Check(command) => self.links.checks.send(command),
+                Output::Hook(run) => self.hooks.run(*run),
                 // That task ends with this one.
                 Output::Netlink(request) => drop(self.netlink.send(request)),
                 Output::Notice(notice) => self.links.log.write(notice),

@@ -3,6 +3,7 @@ pub mod admin;
 pub mod damping;
 pub mod gate;
 pub mod health;
+pub mod hooks;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,8 @@ pub struct Config {
     pub gate: gate::Config,
     /// How it is announced while it is down, if it is then
     pub degraded: Option<Arc<Degradation>>,
+    /// What is run when it is announced, and when it is not any more
+    pub hooks: Option<Box<hooks::Config>>,
     /// Its share of the traffic; the routers are not told when `None`
     pub weight: Option<Weight>,
     /// At least one

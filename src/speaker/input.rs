@@ -6,6 +6,7 @@ use crate::bgp::transport::{Listening, Tcp};
 use crate::config::Config;
 use crate::route::{PeerName, ServiceName};
 use crate::service::admin::{Admin, Keep};
+use crate::service::hooks::Report;
 use crate::{bfd, check, netlink};
 
 /// A fact.
@@ -33,6 +34,8 @@ pub enum Input {
     Probe(Option<ServiceName>),
     /// A service is not to be held down any more for having flapped
     Release(ServiceName),
+    /// A hook of a service ended
+    HookEnded(Report),
     /// A new configuration, which is valid
     Reload(Box<Config>),
     /// Stop; peers are told this text

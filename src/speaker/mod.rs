@@ -14,6 +14,7 @@
 mod admin;
 pub mod bfd;
 pub mod histogram;
+mod hooks;
 mod input;
 mod missed;
 pub mod notice;
@@ -38,6 +39,7 @@ use crate::netlink::{self, Addresses, Neighbours, Presence};
 use crate::rib::Rib;
 use crate::route::{Family, PeerName, ServiceName};
 use crate::service::admin::Wishes;
+use crate::service::hooks::Queue;
 use notice::{Level, Notice};
 use peers::PeerEntry;
 use received::Received;
@@ -74,6 +76,9 @@ pub struct Speaker {
     gates: BTreeSet<(Instant, ServiceName)>,
     /// What the operator wants, also with services that there are not at present
     wishes: BTreeMap<ServiceName, Wishes>,
+    hooks: Queue,
+    /// Services of which VIPs are announced, or not any more, since their hooks were told
+    hooks_due: BTreeSet<ServiceName>,
     /// Which service a VIP belongs to
     owners: BTreeMap<IpAddr, ServiceName>,
     addresses: Addresses,
@@ -125,6 +130,8 @@ impl Speaker {
             services: BTreeMap::new(),
             gates: BTreeSet::new(),
             wishes: BTreeMap::new(),
+            hooks: Queue::default(),
+            hooks_due: BTreeSet::new(),
             owners: BTreeMap::new(),
             addresses: Addresses::default(),
             neighbours: Neighbours::default(),
@@ -201,6 +208,7 @@ impl Speaker {
             Input::Wish(service, keep, admin) => self.handle_wish(&service, keep, admin, now),
             Input::Probe(service) => self.probe_now(service.as_ref()),
             Input::Release(service) => self.release(&service, now),
+            Input::HookEnded(report) => self.handle_hook_ended(report),
             Input::Reload(config) => self.reload(*config, now),
             Input::Stop(text) => self.begin_stop(text, now),
             Input::Restart => self.begin_restart(now),
@@ -284,6 +292,7 @@ impl Speaker {
         }
         self.drain_peers(now);
         self.settle_received(now);
+        self.settle_hooks(now);
         while self.advance_stop(now) {}
         if !self.leaving.is_empty() && self.peers.values().all(|entry| entry.peer.is_settled()) {
             for vip in std::mem::take(&mut self.leaving) {

@@ -59,6 +59,7 @@ impl Speaker {
             }
             if is_gone && let Some(entry) = self.services.remove(name) {
                 self.gates.retain(|(_, service)| service != name);
+                self.end_hooks(name, &entry);
                 for check in entry.checks.into_keys() {
                     self.stop_check(name, check);
                 }

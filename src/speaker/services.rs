@@ -34,6 +34,8 @@ pub(super) struct ServiceEntry {
     awaited: usize,
     /// VIPs that are announced
     pub(super) announced: BTreeMap<IpAddr, Announced>,
+    /// Whether hooks were last told that it is announced
+    pub(super) told_hooks: bool,
     /// What the log was last told to stand in its way
     told: Option<Obstacle>,
 }
@@ -313,6 +315,7 @@ impl Speaker {
             None => drop(entry.announced.remove(&vip)),
         }
         let reason = entry.reason(now).filter(|_| degraded != Some(false));
+        self.hooks_due.insert(name.clone());
         let notice = Notice::service(Level::Info, &name, text);
         let notice = Notice { prefix: Some(vip), ..notice };
         self.notice(match reason {
@@ -330,6 +333,7 @@ impl Speaker {
             gate: Gate::new(config.gate),
             gate_at: None,
             told: None,
+            told_hooks: false,
             service: Service::new(config),
             since: now,
             checks: BTreeMap::new(),

@@ -27,6 +27,7 @@ fn config(require: Require, checks: &[(&str, CheckConfig)]) -> Config {
         vips: vec!["192.0.2.1".parse().expect("an address")],
         interface: Some("lo".into()),
         keep_address: true,
+        hooks: None,
         gate: gate(),
         weight: None,
         degraded: None,
