@@ -586,6 +586,31 @@ impl World {
         }
     }
 
+    fn carry_out_check(&mut self, command: CheckCommand) {
+        match command {
+            CheckCommand::Start(id, check, generation) => {
+                self.schedule.insert(id.clone(), check.pace, self.now);
+                self.probes.retain(|probe| probe.id != id);
+                self.checks.insert(id, (check, generation));
+                while let Some(due) = self.schedule.poll_due(self.now) {
+                    self.start_probe(due);
+                }
+            }
+            CheckCommand::Stop(id) => {
+                self.schedule.remove(&id);
+                self.checks.remove(&id);
+                self.probes.retain(|probe| probe.id != id);
+            }
+            CheckCommand::Pace(id, mode) => {
+                self.schedule.set_mode(&id, mode, self.now);
+            }
+            CheckCommand::Hasten(id) => self.schedule.hasten(&id, self.now),
+            CheckCommand::Tell(service, surroundings) => {
+                self.told.insert(service, surroundings);
+            }
+        }
+    }
+
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Connect(peer, serial, _, to, _) => self.connect(peer, serial, to),
@@ -609,26 +634,7 @@ impl World {
                 }
             }
             Output::Bfd(command) => self.command_bfd(command),
-            Output::Check(CheckCommand::Start(id, check, generation)) => {
-                self.schedule.insert(id.clone(), check.pace, self.now);
-                self.probes.retain(|probe| probe.id != id);
-                self.checks.insert(id, (check, generation));
-                while let Some(due) = self.schedule.poll_due(self.now) {
-                    self.start_probe(due);
-                }
-            }
-            Output::Check(CheckCommand::Stop(id)) => {
-                self.schedule.remove(&id);
-                self.checks.remove(&id);
-                self.probes.retain(|probe| probe.id != id);
-            }
-            Output::Check(CheckCommand::Pace(id, mode)) => {
-                self.schedule.set_mode(&id, mode, self.now);
-            }
-            Output::Check(CheckCommand::Hasten(id)) => self.schedule.hasten(&id, self.now),
-            Output::Check(CheckCommand::Tell(service, surroundings)) => {
-                self.told.insert(service, surroundings);
-            }
+            Output::Check(command) => self.carry_out_check(command),
             Output::Hook(run) => self.run_hook(*run),
             Output::Netlink(request) => self.ask_kernel(request),
             Output::FindRouterId(_) => self.feed(Input::RouterId(self.reachable.clone())),
