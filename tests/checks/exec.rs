@@ -329,10 +329,12 @@ fn surroundings(told: Option<Surroundings>) -> BTreeMap<String, String> {
     let number = std::thread::current().name().unwrap_or_default().replace(':', "");
     let folder = Folder::new(&number);
     let file = folder.path("found");
+    // The shell itself reads the status: while it starts another program, its signals are blocked.
     let script = format!(
         "exec 3> {file}.part; cd /proc/$$; tr \"\\\\0\" \"\\\\n\" < environ | sed \"s/^/env /\" >&3; \
          echo group $(cut -d \" \" -f 5 stat) $$ >&3; echo stdin $(readlink fd/0) >&3; \
-         grep -E \"^(Sig(Blk|Ign)|Cap[A-Z][a-z]+):\" status >&3; echo open $(readlink fd/*) >&3; \
+         while read -r line; do case $line in Sig[BI]*|Cap*) echo \"$line\" >&3;; esac; done < status; \
+         echo open $(readlink fd/*) >&3; \
          until grep -q \"realtime priority *0 *0\" limits; do sleep 0.01; done; \
          tr -s \" \" < limits | sed -n \"s/^Max realtime priority/rtprio/p; s/^Max locked memory/memlock/p\" \
          >&3; echo folder $OLDPWD >&3; \
