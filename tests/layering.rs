@@ -11,22 +11,23 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("route", &[]),
+    ("units", &[]),
     ("bfd", &["route", "sys"]),
     ("bgp", &["route", "sys"]),
-    ("check", &["route", "sys"]),
+    ("check", &["route", "sys", "units"]),
     ("netlink", &["route", "sys"]),
     ("ndp", &["netlink", "sys"]),
     ("rib", &["route"]),
-    ("service", &["check", "route"]),
-    ("config", &["bfd", "bgp", "check", "rib", "route", "service", "sys"]),
-    ("speaker", &["bfd", "bgp", "check", "config", "netlink", "rib", "route", "service"]),
+    ("service", &["check", "route", "units"]),
+    ("config", &["bfd", "bgp", "check", "rib", "route", "service", "sys", "units"]),
+    ("speaker", &["bfd", "bgp", "check", "config", "netlink", "rib", "route", "service", "units"]),
     ("control", &["bfd", "route", "service", "speaker", "sys"]),
     ("metrics", &["bfd", "control", "service", "speaker", "sys"]),
     (
         "daemon",
         &[
             "bfd", "bgp", "check", "config", "control", "metrics", "ndp", "netlink", "route",
-            "service", "speaker", "sys",
+            "service", "speaker", "sys", "units",
         ],
     ),
 ];
