@@ -17,6 +17,7 @@ pub mod tcp;
 pub mod tls;
 pub mod trust;
 pub mod udp;
+pub mod unit;
 mod watch;
 
 #[cfg(test)]
@@ -94,6 +95,8 @@ kinds! {
     Dns(dns::Dns),
     /// A file that is there or is not
     File(file::File),
+    /// A unit of systemd
+    Unit(unit::Unit),
 }
 
 impl Probe {
@@ -138,6 +141,7 @@ struct Shared {
     clients: http::Clients,
     verifiers: trust::Verifiers,
     watcher: watch::Watcher,
+    units: unit::Watcher,
 }
 
 /// Which check.

@@ -7,6 +7,7 @@ mod tcp;
 mod tls;
 mod trust;
 mod udp;
+mod unit;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +58,7 @@ const KINDS: &[Kind] = &[
     kind("tls", "\"203.0.113.5:443\"", tls::read, REPEATED),
     kind("dns", "\"203.0.113.5:53\"", dns::read, REPEATED),
     kind("file", "\"/run/web.up\"", file::read, ONCE),
+    kind("unit", "\"nginx.service\"", unit::read, ONCE),
 ];
 
 const fn kind(
@@ -69,7 +71,7 @@ const fn kind(
 }
 
 /// Keys that say kinds of later versions, or go with them.
-const LATER: &[&str] = &["grpc", "exec", "unit"];
+const LATER: &[&str] = &["grpc", "exec"];
 
 /// The keys of which a check has one.
 pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
