@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("service", &["check", "route", "units"]),
     ("config", &["bfd", "bgp", "check", "rib", "route", "service", "sys", "units"]),
     ("speaker", &["bfd", "bgp", "check", "config", "netlink", "rib", "route", "service", "units"]),
-    ("control", &["bfd", "route", "service", "speaker", "sys"]),
+    ("control", &["bfd", "route", "service", "speaker", "sys", "units"]),
     ("metrics", &["bfd", "control", "service", "speaker", "sys"]),
     (
         "daemon",

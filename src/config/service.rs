@@ -8,7 +8,7 @@ use super::peer::Peers;
 use super::problem::{Place, Problem, listed};
 use super::table::{LATER, Located, Reading, Table, untext};
 use super::value::{Text, WrittenRequire};
-use super::{Named, address, gate, in_order, name};
+use super::{Named, address, gate, in_order, name, unit};
 use crate::rib::policy::Policy;
 use crate::route::{CheckName, ServiceName, Weight};
 use crate::service::{CheckConfig, Config, Require};
@@ -55,7 +55,7 @@ pub(super) fn services(
 }
 
 fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
-    table.later(&["unit", "degraded"], LATER);
+    table.later(&["degraded"], LATER);
     table.needs("vips", "[\"203.0.113.5\"]");
     let vips = table.elements::<Text<IpAddr>>("vips", "write vips = [\"203.0.113.5\"]");
     let vips = vips.unwrap_or_default();
@@ -75,13 +75,14 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
     }
     let weight = table.number("weight", WEIGHTS).map(|weight| Weight(weight.value));
     let gate = gate::gate(&mut table);
+    let unit = unit::name(&mut table);
     let require = table.optional::<WrittenRequire>("require");
     let checks = checks(&mut table, &vips, keep_address);
     let require = check_require(&table, require, checks.len());
     table.finish();
     let places = vips.iter().map(|vip| vip.place.clone()).collect();
     let vips = vips.into_iter().map(|vip| vip.value).collect();
-    (Config { vips, interface, keep_address, require, gate, weight, checks }, places)
+    (Config { vips, interface, keep_address, require, gate, unit, weight, checks }, places)
 }
 
 fn checks(

@@ -3,6 +3,7 @@ pub mod admin;
 pub mod damping;
 pub mod gate;
 pub mod health;
+pub mod unit;
 
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::time::Instant;
 use crate::check::schedule::Mode;
 use crate::check::{Check, Failure, Outcome};
 use crate::route::{CheckName, Weight};
+use crate::units::UnitName;
 use health::{Health, Thresholds, Verdict};
 
 /// A service as the operator wrote it.
@@ -30,6 +32,8 @@ pub struct Config {
     pub require: Require,
     /// What stands between its verdict and the routers
     pub gate: gate::Config,
+    /// The unit of systemd without which it is not announced, whatever its checks say
+    pub unit: Option<UnitName>,
     /// Its share of the traffic; the routers are not told when `None`
     pub weight: Option<Weight>,
     /// At least one
@@ -151,6 +155,18 @@ impl Service {
         let before = std::mem::take(&mut self.verdict);
         self.judge();
         (expired, self.verdict != before)
+    }
+
+    /// Forgets what is known about all checks: it is about what is not there any more. Whether the
+    /// verdict changed; the checks are to be started anew.
+    pub fn forget(&mut self) -> bool {
+        for (name, state) in &mut self.checks {
+            let Some(config) = self.config.checks.get(name) else { continue };
+            state.health = Health::new(config.thresholds);
+            state.mode = Mode::default();
+            state.last_failure = None;
+        }
+        std::mem::take(&mut self.verdict) != Verdict::Unknown
     }
 
     /// Takes over a new configuration. Checks that did not change keep what is known about them;

@@ -6,6 +6,7 @@ use crate::bgp::transport::{Listening, Tcp};
 use crate::config::Config;
 use crate::route::{PeerName, ServiceName};
 use crate::service::admin::{Admin, Keep};
+use crate::units::{State as UnitState, UnitName};
 use crate::{bfd, check, netlink};
 
 /// A fact.
@@ -29,6 +30,10 @@ pub enum Input {
     Reset(PeerName, String),
     /// The operator wants that with a service, for so long, or nothing any more; it is kept already
     Wish(ServiceName, Keep, Option<Admin>),
+    /// This is what a unit of systemd is like now
+    Unit(UnitName, UnitState),
+    /// Why systemd cannot be asked about units, or (`None`) it can
+    CannotWatchUnits(Option<String>),
     /// A service is not to be held down any more for having flapped
     Release(ServiceName),
     /// A new configuration, which is valid

@@ -27,6 +27,7 @@ pub mod routes;
 mod services;
 mod shutdown;
 pub mod status;
+mod units;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -38,6 +39,7 @@ use crate::netlink::{self, Addresses, Neighbours, Presence};
 use crate::rib::Rib;
 use crate::route::{Family, PeerName, ServiceName};
 use crate::service::admin::Wishes;
+use crate::units::{State as UnitState, UnitName};
 use notice::{Level, Notice};
 use peers::PeerEntry;
 use received::Received;
@@ -74,6 +76,10 @@ pub struct Speaker {
     gates: BTreeSet<(Instant, ServiceName)>,
     /// What the operator wants, also with services that there are not at present
     wishes: BTreeMap<ServiceName, Wishes>,
+    /// What is known of the units that services follow
+    units: BTreeMap<UnitName, UnitState>,
+    /// Why nothing is, if systemd cannot be asked
+    cannot_watch_units: Option<String>,
     /// Which service a VIP belongs to
     owners: BTreeMap<IpAddr, ServiceName>,
     addresses: Addresses,
@@ -125,6 +131,8 @@ impl Speaker {
             services: BTreeMap::new(),
             gates: BTreeSet::new(),
             wishes: BTreeMap::new(),
+            units: BTreeMap::new(),
+            cannot_watch_units: None,
             owners: BTreeMap::new(),
             addresses: Addresses::default(),
             neighbours: Neighbours::default(),
@@ -149,6 +157,7 @@ impl Speaker {
         for name in speaker.config.peers.keys().cloned().collect::<Vec<_>>() {
             speaker.add_peer(&name, None, now);
         }
+        speaker.watch_units(&BTreeSet::new());
         speaker.listen();
         speaker.watch_neighbours(false);
         speaker.drain(now);
@@ -199,6 +208,8 @@ impl Speaker {
                 }
             }
             Input::Wish(service, keep, admin) => self.handle_wish(&service, keep, admin, now),
+            Input::Unit(unit, state) => self.handle_unit(&unit, &state, now),
+            Input::CannotWatchUnits(trouble) => self.handle_unit_trouble(trouble),
             Input::Release(service) => self.release(&service, now),
             Input::Reload(config) => self.reload(*config, now),
             Input::Stop(text) => self.begin_stop(text, now),

@@ -28,6 +28,7 @@ fn config(require: Require, checks: &[(&str, CheckConfig)]) -> Config {
         interface: Some("lo".into()),
         keep_address: true,
         gate: gate(),
+        unit: None,
         weight: None,
         require,
         checks: checks.iter().map(|(name, check)| ((*name).into(), check.clone())).collect(),
