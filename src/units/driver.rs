@@ -116,6 +116,8 @@ struct Bus {
     pending: HashMap<NonZeroU32, Request>,
     /// Objects that are listened to
     listened: HashSet<String>,
+    /// systemd's own name there, once it has answered: anybody on the bus can send us signals
+    systemd: Option<String>,
 }
 
 impl Bus {
@@ -128,9 +130,9 @@ impl Bus {
         })?;
         let messages = MessageStream::from(&connection);
         let (pending, listened) = (HashMap::new(), HashSet::new());
-        let mut bus = Self { connection, messages, pending, listened };
+        let mut bus = Self { connection, messages, pending, listened, systemd: None };
         for rule in MATCHES {
-            bus.set_match("AddMatch", rule).await?;
+            bus.set_match("AddMatch", rule, SYSTEMD).await?;
         }
         Ok(bus)
     }
@@ -180,30 +182,40 @@ impl Bus {
         let changes = format!(
             "{from_systemd},interface='{PROPERTIES}',member='PropertiesChanged',path='{object}'"
         );
-        self.set_match(member, &changes).await?;
+        self.set_match(member, &changes, object).await?;
         for news in ["UnitNew", "UnitRemoved"] {
             let rule =
                 format!("{from_systemd},interface='{MANAGER}',member='{news}',arg1path='{object}'");
-            self.set_match(member, &rule).await?;
+            self.set_match(member, &rule, object).await?;
         }
         Ok(())
     }
 
-    async fn set_match(&mut self, member: &str, rule: &str) -> zbus::Result<()> {
-        let call = Message::method_call(BUS_OBJECT, member);
-        self.connection.send(&call.destination(BUS).interface(BUS).build(&rule)?).await
+    async fn set_match(&mut self, member: &str, rule: &str, object: &str) -> zbus::Result<()> {
+        let call = Message::method_call(BUS_OBJECT, member).destination(BUS).interface(BUS);
+        let message = call.build(&rule)?;
+        // The bus has a limit to them, and without one we would miss what happens.
+        if member == "AddMatch" {
+            let request = Request::Listen(object.to_owned());
+            self.pending.insert(message.primary_header().serial_num(), request);
+        }
+        self.connection.send(&message).await
     }
 
     /// Hands over what came, if it is for us.
     fn hand_over(&mut self, message: &Message, watch: &mut Watch) {
         let now = Instant::now();
         let header = message.header();
+        let sender = header.sender().map(ToString::to_string);
         match message.message_type() {
             Type::MethodReturn | Type::Error => {
                 let serial = header.reply_serial();
                 let Some(request) = serial.and_then(|serial| self.pending.remove(&serial)) else {
                     return;
                 };
+                if message.message_type() == Type::MethodReturn && sender.as_deref() != Some(BUS) {
+                    self.systemd.clone_from(&sender);
+                }
                 let reply = match message.message_type() {
                     Type::Error => Err(message.body().deserialize().unwrap_or_default()),
                     Type::MethodReturn | Type::MethodCall | Type::Signal => {
@@ -213,8 +225,12 @@ impl Bus {
                 watch.handle_reply(request, reply, now);
             }
             Type::Signal => {
+                let is_systemd = sender.is_some() && sender == self.systemd;
+                let is_bus = sender.as_deref() == Some(BUS);
                 // What cannot be understood is not what is meant.
-                if let Ok(Some(signal)) = signal(message) {
+                if let Ok(Some(signal)) = signal(message)
+                    && if matches!(signal, Signal::OnBus(_)) { is_bus } else { is_systemd }
+                {
                     watch.handle_signal(signal, now);
                 }
             }

@@ -241,8 +241,8 @@ impl Watch {
                 let text = format!("systemd does not say what {name} is like: {why}");
                 self.tell_trouble(Some(text));
             }
-            (Request::Subscribe, Err(why)) => {
-                self.tell_trouble(Some(format!("systemd does not tell of changes: {why}")));
+            (Request::Subscribe | Request::Listen(_), Err(why)) => {
+                self.tell_trouble(Some(format!("cannot hear of changes to units: {why}")));
             }
             // What is not loaded is as it was known to be; what has no result has none.
             _ => {}
