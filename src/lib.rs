@@ -6,8 +6,9 @@
 //! that are known by an interface alone find this host by its advertisements ([`ndp`]). What
 //! systemd does with a service's unit is known before any check could tell ([`units`]).
 //! [`speaker`] owns all of that as one state machine; [`daemon`] runs it. [`config`] is what the
-//! operator wrote, [`secret`] what it only points at, [`control`] and [`metrics`] are how one looks at
-//! it, [`route`] holds the words that all of them share.
+//! operator wrote, [`secret`] what it only points at, and [`process`] runs the programs that are named
+//! there. [`control`] and [`metrics`] are how one looks at it, [`route`] holds the words that all of
+//! them share.
 //!
 //! # Cores and drivers
 //!
@@ -36,6 +37,7 @@ pub mod daemon;
 pub mod metrics;
 pub mod ndp;
 pub mod netlink;
+pub mod process;
 pub mod rib;
 pub mod route;
 pub mod secret;

@@ -125,6 +125,7 @@ fn the_file_with_everything_has_every_key() {
         "service",
         "check",
         "damping",
+        "degraded",
         "metrics",
         "log",
         "headers",

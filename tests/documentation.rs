@@ -18,6 +18,8 @@ const SECTIONS: &[(&str, &str)] = &[
     ("pool.NAME", "[pool.NAME]"),
     ("advertisement.NAME", "[advertisement.NAME]"),
     ("service.NAME", "[service.NAME]"),
+    ("service.NAME.group.NAME", "[service.NAME.group.NAME]"),
+    ("service.NAME.degraded", "[service.NAME.degraded]"),
     ("service.NAME.damping", "[service.NAME.damping]"),
     ("service.NAME.check.NAME", "[service.NAME.check.NAME]"),
     ("metrics", "[metrics]"),

@@ -14,20 +14,27 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("bfd", &["route", "sys"]),
     ("bgp", &["route", "sys"]),
-    ("check", &["route", "sys", "units"]),
+    ("process", &["route", "sys"]),
+    ("check", &["process", "route", "sys", "units"]),
     ("netlink", &["route", "sys"]),
     ("ndp", &["netlink", "sys"]),
     ("rib", &["route"]),
-    ("service", &["check", "route", "units"]),
-    ("config", &["bfd", "bgp", "check", "rib", "route", "service", "sys", "units"]),
-    ("speaker", &["bfd", "bgp", "check", "config", "netlink", "rib", "route", "service", "units"]),
+    ("service", &["check", "process", "route", "units"]),
+    ("config", &["bfd", "bgp", "check", "process", "rib", "route", "service", "sys", "units"]),
+    (
+        "speaker",
+        &[
+            "bfd", "bgp", "check", "config", "netlink", "process", "rib", "route", "service",
+            "units",
+        ],
+    ),
     ("control", &["bfd", "route", "service", "speaker", "sys", "units"]),
     ("metrics", &["bfd", "control", "service", "speaker", "sys"]),
     (
         "daemon",
         &[
-            "bfd", "bgp", "check", "config", "control", "metrics", "ndp", "netlink", "route",
-            "service", "speaker", "sys", "units",
+            "bfd", "bgp", "check", "config", "control", "metrics", "ndp", "netlink", "process",
+            "route", "service", "speaker", "sys", "units",
         ],
     ),
 ];

@@ -1,4 +1,5 @@
 //! What the two programs say where no daemon runs.
+#![expect(clippy::disallowed_methods, reason = "these tests write files")]
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -77,4 +78,42 @@ fn a_check_of_a_file_reads_the_folder_beside_it_too() {
     let (code, said) = run(VIPCASTD, &arguments, &folder);
     std::fs::remove_dir_all(&conf).expect("ours");
     assert!(code == Some(78) && said.contains("20-again.toml"), "{said}");
+}
+
+#[test]
+fn a_check_without_a_daemon_probes_by_itself_and_says_how_it_went() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let good = listener.local_addr().expect("its address");
+    let configuration = format!(
+        "[bgp]\nlocal-asn = 65100\n[peer.tor1]\naddress = \"10.0.0.1\"\nremote-asn = 65000\n\
+         [pool.vips]\naddresses = [\"203.0.113.0/24\"]\n\
+         [service.web]\nvips = [\"203.0.113.5\"]\ncheck.alive.tcp = \"{good}\"\n\
+         [service.dns]\nvips = [\"203.0.113.6\"]\ncheck.zone.tcp = \"127.0.0.1:1\"\n"
+    );
+    let file = folder("check").join("vipcast.toml");
+    std::fs::write(&file, configuration).expect("written");
+    let check = |services: &[&str]| {
+        let mut command = Command::new(VIPCAST);
+        command.args(["check", "--config"]).arg(&file).args(services);
+        let output = command.output().expect("the program runs");
+        let said =
+            [output.stdout, output.stderr].map(|said| String::from_utf8(said).expect("UTF-8"));
+        (output.status.code(), said)
+    };
+    let (code, [said, errors]) = check(&["web"]);
+    assert!(
+        said.starts_with(&format!("web\n    ● check alive  tcp {good}\n      ok in ")),
+        "{said}"
+    );
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let (code, [said, errors]) = check(&[]);
+    assert!(
+        said.starts_with("dns\n    × check zone  tcp 127.0.0.1:1\n      failed after "),
+        "{said}"
+    );
+    assert!(said.contains(": connection refused\nweb\n    ● check alive"), "{said}");
+    assert_eq!((code, errors.as_str()), (Some(1), ""));
+    let (code, [said, errors]) = check(&["wbe"]);
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    assert_eq!(errors, "no service wbe; there are: dns, web\n");
 }

@@ -1,7 +1,8 @@
 # Becomes a container: `sh container.sh CGROUP OPTION…`, the options being those of systemd-nspawn.
 #
 # It gets a control group of its own, because two systemds in one would end each other's processes; a process namespace,
-# so that nothing in it outlives this process; and a place for the files that systemd-nspawn leaves behind.
+# so that nothing in it outlives this process; and a place for the files that systemd-nspawn leaves behind. Services in it
+# may lock memory and run in real time, as on a host.
 
 set -eu
 cgroup=$1
@@ -16,4 +17,5 @@ done
 mkdir -p /run/systemd/nspawn
 exec unshare --pid --fork --kill-child --mount-proc sh -ec '
     mount -t tmpfs tmpfs /run/systemd/nspawn
-    exec systemd-nspawn "$@"' container "$@"
+    exec systemd-nspawn --capability=CAP_IPC_LOCK \
+        --system-call-filter="@memlock sched_setscheduler" "$@"' container "$@"

@@ -4,15 +4,19 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 use super::schedule::{Mode, Schedule};
 use super::{Check, CheckId, Failure, Outcome, Progress, Run, Shared};
+use crate::process::Surroundings;
+use crate::route::ServiceName;
 use crate::sys;
 
 /// So many probes at a time, as when all checks begin or their services hang, need so much memory
@@ -28,6 +32,49 @@ pub enum Command {
     Stop(CheckId),
     /// Go by another interval
     Pace(CheckId, Mode),
+    /// Probe it now
+    Hasten(CheckId),
+    /// This is so with a service from now on, for checks that
+    /// [follow](super::Probe::follows_service) it
+    Tell(ServiceName, Surroundings),
+}
+
+/// What the thread is sent.
+#[derive(Debug)]
+enum Message {
+    Command(Command),
+    /// Give a sign of life
+    Ping,
+}
+
+/// Reaches the thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    messages: mpsc::UnboundedSender<Message>,
+    /// A ping is on its way
+    unanswered: Arc<AtomicBool>,
+}
+
+impl Handle {
+    /// Carries out a command.
+    pub fn send(&self, command: Command) {
+        self.post(Message::Command(command));
+    }
+
+    /// Asks the thread for a sign of life; whether it has given the one that was asked for before.
+    #[must_use]
+    pub fn ping(&self) -> bool {
+        let is_alive = !self.unanswered.swap(true, Ordering::Relaxed);
+        if is_alive {
+            self.post(Message::Ping);
+        }
+        is_alive
+    }
+
+    fn post(&self, message: Message) {
+        // The thread is gone only when the process ends.
+        let _ = self.messages.send(message);
+    }
 }
 
 /// Tells the outcomes of a check from those of the one that had its name before.
@@ -43,10 +90,46 @@ pub(super) struct Wake {
 }
 
 impl Wake {
+    /// Which check.
+    pub(super) fn id(&self) -> &CheckId {
+        &self.id
+    }
+
     /// Does so.
     pub(super) fn wake(&self) {
         // The driver is gone only when the process ends.
         let _ = self.driver.send((self.id.clone(), self.generation));
+    }
+}
+
+/// What is so with services, as far as checks follow them.
+#[derive(Debug, Default)]
+pub(super) struct Services(HashMap<ServiceName, watch::Sender<Surroundings>>);
+
+/// What is so with one service.
+#[derive(Debug)]
+pub(super) struct Followed(watch::Receiver<Surroundings>);
+
+impl Services {
+    fn tell(&mut self, service: ServiceName, surroundings: Surroundings) {
+        self.0.entry(service).or_default().send_replace(surroundings);
+    }
+
+    /// Lets a check know, for as long as it keeps what is returned.
+    pub(super) fn follow(&mut self, service: &ServiceName) -> Followed {
+        Followed(self.0.entry(service.clone()).or_default().subscribe())
+    }
+
+    /// What nobody follows any more is told again when somebody does.
+    fn forget_unfollowed(&mut self) {
+        self.0.retain(|_, sender| sender.receiver_count() > 0);
+    }
+}
+
+impl Followed {
+    /// As it is now.
+    pub(super) fn now(&self) -> Surroundings {
+        self.0.borrow().clone()
     }
 }
 
@@ -61,19 +144,20 @@ pub struct Report {
     pub outcome: Outcome,
 }
 
-/// Starts the thread; it ends when `commands` is dropped.
+/// Starts the thread; it ends when all handles are dropped. Then `reports` is closed, as soon as no
+/// probe has anything under way that would outlive the process.
 ///
 /// # Errors
 ///
 /// When the kernel has no thread or descriptor left.
-pub fn spawn(
-    seed: u64,
-    commands: mpsc::UnboundedReceiver<Command>,
-    reports: mpsc::Sender<Report>,
-) -> io::Result<()> {
+pub fn spawn(seed: u64, reports: mpsc::Sender<Report>) -> io::Result<Handle> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (waker, wakes) = mpsc::unbounded_channel();
+    let (sender, messages) = mpsc::unbounded_channel();
+    let handle = Handle { messages: sender, unanswered: Arc::default() };
     let driver = Driver {
+        unanswered: handle.unanswered.clone(),
+        limit: limit()?,
         waker,
         wakes,
         schedule: Schedule::new(seed),
@@ -83,13 +167,26 @@ pub fn spawn(
         most_probes: 0,
         reports,
     };
-    thread::Builder::new()
-        .name("checks".into())
-        .spawn(move || runtime.block_on(driver.run(commands)))?;
-    Ok(())
+    thread::Builder::new().name("checks".into()).spawn(move || {
+        let reports = runtime.block_on(driver.run(messages));
+        // It ends what probes have started, and does not wait for file systems that hang.
+        runtime.shutdown_background();
+        drop(reports);
+    })?;
+    Ok(handle)
+}
+
+/// How many probes there may be at a time: a program takes three descriptors, and a quarter of all is
+/// for what else there is.
+fn limit() -> io::Result<usize> {
+    let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(usize::try_from(descriptors / 4).unwrap_or(usize::MAX).max(1))
 }
 
 struct Driver {
+    unanswered: Arc<AtomicBool>,
+    /// No more probes at a time; one that is due then waits
+    limit: usize,
     waker: mpsc::UnboundedSender<(CheckId, Generation)>,
     wakes: mpsc::UnboundedReceiver<(CheckId, Generation)>,
     schedule: Schedule,
@@ -110,12 +207,16 @@ struct Running {
 }
 
 impl Driver {
-    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+    /// Returns where it reported to.
+    async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) -> mpsc::Sender<Report> {
         loop {
-            while let Some(id) = self.schedule.poll_due(Instant::now()) {
+            let has_room = |driver: &Self| driver.probes.len() < driver.limit;
+            while has_room(&self)
+                && let Some(id) = self.schedule.poll_due(Instant::now())
+            {
                 self.start_probe(id);
             }
-            let next = self.schedule.poll_timeout();
+            let next = self.schedule.poll_timeout().filter(|_| has_room(&self));
             let due = async {
                 match next {
                     Some(at) => sleep_until(at.into()).await,
@@ -124,9 +225,10 @@ impl Driver {
             };
             // All can be dropped half-way without losing anything.
             tokio::select! {
-                command = commands.recv() => match command {
-                    Some(command) => self.handle_command(command),
-                    None => return,
+                message = messages.recv() => match message {
+                    Some(Message::Command(command)) => self.handle_command(command),
+                    Some(Message::Ping) => self.unanswered.store(false, Ordering::Relaxed),
+                    None => return self.reports,
                 },
                 Some((id, generation)) = self.wakes.recv() => {
                     if self.is_current(&id, generation) {
@@ -165,8 +267,13 @@ impl Driver {
                 self.end_probe(&id);
                 self.checks.remove(&id);
                 self.schedule.remove(&id);
+                self.shared.services.forget_unfollowed();
             }
             Command::Pace(id, mode) => self.schedule.set_mode(&id, mode, Instant::now()),
+            Command::Hasten(id) => self.schedule.hasten(&id, Instant::now()),
+            Command::Tell(service, surroundings) => {
+                self.shared.services.tell(service, surroundings);
+            }
         }
     }
 

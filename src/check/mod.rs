@@ -9,6 +9,7 @@
 //! with it.
 pub mod dns;
 pub mod driver;
+pub mod exec;
 pub mod file;
 pub mod http;
 pub mod schedule;
@@ -97,6 +98,8 @@ kinds! {
     File(file::File),
     /// A unit of systemd
     Unit(unit::Unit),
+    /// A program that says so
+    Exec(exec::Exec),
 }
 
 impl Probe {
@@ -104,6 +107,12 @@ impl Probe {
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
         self.kind().addresses()
+    }
+
+    /// Whether it tells what it runs about its service ([`driver::Command::Tell`]).
+    #[must_use]
+    pub fn follows_service(&self) -> bool {
+        self.kind().follows_service()
     }
 }
 
@@ -117,6 +126,11 @@ impl fmt::Display for Probe {
 trait Kind: fmt::Display {
     /// The addresses that this host must have for it.
     fn addresses(&self) -> Vec<IpAddr>;
+
+    /// Whether it has to be told of its service.
+    fn follows_service(&self) -> bool {
+        false
+    }
 
     /// Makes what all its probes need. With `wake` a probe can be had before it is due.
     ///
@@ -142,6 +156,7 @@ struct Shared {
     verifiers: trust::Verifiers,
     watcher: watch::Watcher,
     units: unit::Watcher,
+    services: driver::Services,
 }
 
 /// Which check.

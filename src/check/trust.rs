@@ -23,6 +23,12 @@ use super::Failure;
 
 const NO_AUTHORITIES: &str =
     "this host has no CA certificates: install ca-certificates, or set ca-file";
+/// TLS of the process uses the provider that is installed first.
+pub fn install_provider() {
+    // It fails only if there is one already, which serves as well.
+    let _ = ring::default_provider().install_default();
+}
+
 /// Names of a certificate that are shown.
 const NAMES: usize = 2;
 

@@ -15,13 +15,14 @@ const FLAPS: u32 = 3;
 const WITHIN: Duration = Duration::from_secs(600);
 const HOLD: Duration = Duration::from_secs(30);
 const MAX_HOLD: Duration = Duration::from_secs(600);
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// Takes the keys that go with it.
-pub(super) fn gate(table: &mut Table<'_>) -> Config {
+pub(super) fn gate(table: &mut Table<'_>, degrades: bool) -> Config {
     Config {
         drain_time: duration(table, "drain-time", DRAIN_TIME, Duration::ZERO),
         announce_delay: duration(table, "announce-delay", Duration::ZERO, Duration::ZERO),
+        degrades,
         damping: table.subtable("damping", "service.NAME.damping").map(damping),
     }
 }
@@ -45,7 +46,7 @@ fn damping(mut table: Table<'_>) -> damping::Config {
     damping::Config { flaps, within, hold, longest }
 }
 
-fn duration(
+pub(super) fn duration(
     table: &mut Table<'_>,
     key: &'static str,
     default: Duration,

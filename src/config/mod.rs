@@ -11,10 +11,12 @@ mod bgp;
 mod check;
 mod files;
 mod gate;
+mod hooks;
 mod name;
 mod peer;
 mod policy;
 mod problem;
+mod program;
 mod remote;
 mod secret;
 mod service;
@@ -149,7 +151,7 @@ fn build(sources: Vec<Source>, unreadable: Vec<Problem>) -> Result<Config, Error
 pub fn keys() -> Vec<(&'static str, &'static str)> {
     let reading = Reading::default();
     let text = "[bgp]\n[peer.x.tcp-ao]\n[bfd.x.auth]\n[pool.x]\n[advertisement.x]\n[community]\n\
-                [metrics]\n[log]\n[service.x.damping]\n";
+                [metrics]\n[log]\n[service.x.damping]\n[service.x.group.x]\n[service.x.degraded]\n";
     let checks = check::kinds().map(|kind| format!("[service.x.check.{kind}]\n{kind} = \"\"\n"));
     let text = checks.fold(text.to_owned(), |text, check| text + &check);
     read(&reading, &[Source { path: String::new(), text }]);
@@ -197,7 +199,12 @@ fn read(reading: &Reading, sources: &[Source]) -> Option<Config> {
         pools: pools.into_iter().map(|(name, pool)| (name, pool.value)).collect(),
         advertisements,
     };
-    let known = service::Known { policy: &policy, peers: &peers, pools_are_sound };
+    let known = service::Known {
+        policy: &policy,
+        communities: &communities,
+        peers: &peers,
+        pools_are_sound,
+    };
     let services = service::services(reading, sections.services, &known);
     let metrics = sections.metrics.and_then(metrics);
     let log_level = sections.log.map_or(LogLevel::Info, log);

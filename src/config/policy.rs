@@ -10,7 +10,7 @@ use super::value::{Addresses, Text};
 use super::{Named, Peer, address, in_order, name, resolve};
 use crate::rib::policy::{Advertisement, Pool};
 use crate::route::{
-    AdvertisementName, AnyCommunity, Attributes, Community, Family, PeerName, PoolName,
+    AdvertisementName, AnyCommunity, Attributes, Community, Degradation, Family, PeerName, PoolName,
 };
 
 /// So that every route fits into a message with room to spare.
@@ -174,19 +174,44 @@ fn advertisement(mut table: Table<'_>, names: &Names<'_>) -> Advertisement {
         prepend: table.number("prepend", PREPENDS).map_or(0, |times| times.value),
         ..Attributes::default()
     };
+    insert_communities(&mut table, names.communities, &mut attributes);
+    table.finish();
+    Advertisement { pools, peers, aggregation_length_v4, aggregation_length_v6, attributes }
+}
+
+fn insert_communities(table: &mut Table<'_>, named: &Communities, attributes: &mut Attributes) {
     for written in table.list::<String>("communities").unwrap_or_default() {
-        if let Some(community) = community(&table, &written, names.communities) {
+        if let Some(community) = community(table, &written, named) {
             attributes.insert(community);
         }
     }
-    let Attributes { communities, extended_communities, large_communities, .. } = &attributes;
+    let Attributes { communities, extended_communities, large_communities, .. } = attributes;
     let count = communities.len() + extended_communities.len() + large_communities.len();
     if count > MAX_COMMUNITIES {
         let message = format!("more than {MAX_COMMUNITIES} communities");
         table.problem(Problem::new(table.place(), message));
     }
+}
+
+/// `[service.*.degraded]`
+pub(super) fn degradation(mut table: Table<'_>, named: &Communities) -> Degradation {
+    let local_pref = table.number("local-pref", UNSIGNED).map(|pref| pref.value);
+    let med = table.number("med", UNSIGNED).map(|med| med.value);
+    let prepend = table.number("prepend", PREPENDS).map(|times| times.value);
+    let problems = table.problems();
+    let mut attributes = Attributes::default();
+    insert_communities(&mut table, named, &mut attributes);
+    let is_nothing = attributes == Attributes::default()
+        && (local_pref, med, prepend) == (None, None, None)
+        && table.problems() == problems;
+    if is_nothing && !table.has_unknown() {
+        let message = format!("[{}] makes nothing worse", table.path());
+        let help = "write prepend = 3, or med, local-pref or communities that the routers go by";
+        table.problem(Problem::new(table.place(), message).help(help));
+    }
     table.finish();
-    Advertisement { pools, peers, aggregation_length_v4, aggregation_length_v6, attributes }
+    let Attributes { communities, extended_communities, large_communities, .. } = attributes;
+    Degradation { communities, extended_communities, large_communities, local_pref, med, prepend }
 }
 
 /// Names of things that must exist; all of them when the key is left out.

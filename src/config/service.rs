@@ -2,15 +2,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use super::check::{broken, check};
 use super::peer::Peers;
+use super::policy::{self, Communities};
 use super::problem::{Place, Problem, listed};
-use super::table::{LATER, Located, Reading, Table, untext};
-use super::value::{Text, WrittenRequire};
-use super::{Named, address, gate, in_order, name, unit};
+use super::table::{Located, Reading, Table, untext};
+use super::value::{Text, Written, WrittenRequire};
+use super::{Named, address, gate, hooks, in_order, name, unit};
 use crate::rib::policy::Policy;
-use crate::route::{CheckName, ServiceName, Weight};
+use crate::route::{CheckName, Degradation, GroupName, ServiceName, Weight};
 use crate::service::{CheckConfig, Config, Require};
 
 /// Up to ten gigabit per second, as routers show it; FRR has no room for more than 34 in a number of
@@ -21,6 +23,7 @@ const WEIGHTS: RangeInclusive<i64> = 1..=10_000;
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) policy: &'a Policy,
+    pub(super) communities: &'a Communities,
     pub(super) peers: &'a Peers,
     /// Every pool could be read
     pub(super) pools_are_sound: bool,
@@ -55,7 +58,6 @@ pub(super) fn services(
 }
 
 fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
-    table.later(&["degraded"], LATER);
     table.needs("vips", "[\"203.0.113.5\"]");
     let vips = table.elements::<Text<IpAddr>>("vips", "write vips = [\"203.0.113.5\"]");
     let vips = vips.unwrap_or_default();
@@ -65,35 +67,96 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
     }
     let interface = interface(&mut table);
     let keep_address = keep_address(&mut table, interface.as_deref());
-    let when_down = table.optional::<String>("when-down");
-    if let Some(when_down) = when_down.filter(|when| when.value != "withdraw") {
-        let message = match when_down.value.as_str() {
-            "degrade" => "`when-down = \"degrade\"` is not yet supported".into(),
-            other => format!("`when-down = {other:?}` is not known"),
-        };
-        table.problem(Problem::new(&when_down.place, message).help("write \"withdraw\""));
-    }
+    let degraded = degraded(&mut table, keep_address, known);
     let weight = table.number("weight", WEIGHTS).map(|weight| Weight(weight.value));
-    let gate = gate::gate(&mut table);
+    let gate = gate::gate(&mut table, degraded.is_some());
+    let hooks = hooks::hooks(&mut table);
     let unit = unit::name(&mut table);
     let require = table.optional::<WrittenRequire>("require");
-    let checks = checks(&mut table, &vips, keep_address);
-    let require = check_require(&table, require, checks.len());
+    let (groups, written_groups) = groups(&mut table);
+    let checks = checks(&mut table, &vips, keep_address, &groups);
+    check_groups(&table, written_groups, &checks);
+    let members = |check: &&CheckConfig| check.group.is_some();
+    let counted = checks.len() - checks.values().filter(members).count() + groups.len();
+    let require = check_require(&table, require, counted, "the service");
     table.finish();
     let places = vips.iter().map(|vip| vip.place.clone()).collect();
     let vips = vips.into_iter().map(|vip| vip.value).collect();
-    (Config { vips, interface, keep_address, require, gate, unit, weight, checks }, places)
+    let degraded = degraded.map(Arc::new);
+    let config = Config {
+        vips,
+        interface,
+        keep_address,
+        require,
+        groups,
+        gate,
+        degraded,
+        hooks,
+        unit,
+        weight,
+        checks,
+    };
+    (config, places)
+}
+
+/// `when-down`
+enum WhenDown {
+    Withdraw,
+    Degrade,
+}
+
+impl Written for WhenDown {
+    const EXPECTED: &'static str = "\"withdraw\" or \"degrade\"";
+    const WORDS: &'static [&'static str] = &["withdraw", "degrade"];
+
+    fn understand(text: &str) -> Option<Self> {
+        match text {
+            "withdraw" => Some(Self::Withdraw),
+            "degrade" => Some(Self::Degrade),
+            _ => None,
+        }
+    }
+}
+
+/// `when-down` and `[service.*.degraded]`; `None`: it is withdrawn.
+fn degraded(table: &mut Table<'_>, keep_address: bool, known: &Known<'_>) -> Option<Degradation> {
+    let is_written = table.has("degraded");
+    let is_misspelt = table.has("when-down").is_some();
+    let when_down = table.optional::<Text<WhenDown>>("when-down").map(untext);
+    let degraded = table.subtable("degraded", "service.NAME.degraded");
+    let degraded = degraded.map(|table| policy::degradation(table, known.communities));
+    let path = table.path().to_owned();
+    let is_misspelt = is_misspelt && when_down.is_none();
+    let Some(Located { value: WhenDown::Degrade, place }) = when_down else {
+        if let Some(place) = is_written.filter(|_| !is_misspelt) {
+            let message = format!("[{path}.degraded] has no use without when-down = \"degrade\"");
+            table.problem(Problem::new(&place, message));
+        }
+        return None;
+    };
+    if is_written.is_none() {
+        let message = format!("`when-down = \"degrade\"` needs [{path}.degraded]");
+        let help = format!("write [{path}.degraded] and under it prepend = 3 or med = 1000");
+        table.problem(Problem::new(&place, message).help(help));
+    }
+    if !keep_address {
+        let message = "`when-down = \"degrade\"` needs the VIP on the host while it is down";
+        let help = "leave keep-address = false out";
+        table.problem(Problem::new(&place, message).help(help));
+    }
+    degraded
 }
 
 fn checks(
     table: &mut Table<'_>,
     vips: &[Located<IpAddr>],
     keep_address: bool,
+    groups: &Groups,
 ) -> BTreeMap<CheckName, CheckConfig> {
     let problems = table.problems();
     let mut checks = BTreeMap::new();
     for (name, check_table) in table.named("check", "service.NAME.check.NAME") {
-        let config = check(check_table, vips, keep_address).unwrap_or_else(broken);
+        let config = check(check_table, vips, keep_address, groups).unwrap_or_else(broken);
         checks.insert(CheckName::from(name.value), config);
     }
     if checks.is_empty() && table.problems() == problems {
@@ -106,7 +169,7 @@ fn checks(
 }
 
 fn check_vip(table: &Table<'_>, vip: &Located<IpAddr>, known: &Known<'_>) {
-    let Known { policy, peers, pools_are_sound } = *known;
+    let Known { policy, peers, pools_are_sound, .. } = *known;
     let problem = |message: String| Problem::new(&vip.place, message);
     let address = vip.value;
     if let Some(problem) = address::problem(address.into(), &vip.place, "a VIP") {
@@ -157,10 +220,49 @@ fn interface(table: &mut Table<'_>) -> Option<String> {
     (written.value != "none").then_some(written.value)
 }
 
+type Groups = BTreeMap<GroupName, Require>;
+/// What their tables say, and where.
+type WrittenGroups = Vec<(GroupName, Place, Option<Located<WrittenRequire>>)>;
+
+/// `[service.*.group.*]`, which may be empty
+fn groups(table: &mut Table<'_>) -> (Groups, WrittenGroups) {
+    let mut groups = Groups::new();
+    let mut places = Vec::new();
+    for (name, mut table) in table.named("group", "service.NAME.group.NAME") {
+        let require = table.optional::<WrittenRequire>("require");
+        table.finish();
+        let group = GroupName::from(name.value);
+        let any = Require::AtLeast(1);
+        groups.insert(group.clone(), require.as_ref().map_or(any, |require| require.value.0));
+        places.push((group, name.place, require));
+    }
+    (groups, places)
+}
+
+/// Every group has as many checks as it asks for.
+fn check_groups(
+    table: &Table<'_>,
+    groups: WrittenGroups,
+    checks: &BTreeMap<CheckName, CheckConfig>,
+) {
+    for (group, place, require) in groups {
+        let is_member = |check: &&CheckConfig| check.group.as_ref() == Some(&group);
+        let members = checks.values().filter(is_member).count();
+        if members == 0 {
+            let message = format!("group `{group}` has no check");
+            let help = format!("write group = \"{group}\" in a check of this service");
+            table.problem(Problem::new(&place, message).help(help));
+        } else {
+            check_require(table, require, members, "the group");
+        }
+    }
+}
+
 fn check_require(
     table: &Table<'_>,
     written: Option<Located<WrittenRequire>>,
     checks: usize,
+    whose: &str,
 ) -> Require {
     let Some(Located { value: WrittenRequire(require), place }) = written else {
         return Require::All;
@@ -170,7 +272,7 @@ fn check_require(
         && number > checks
     {
         let noun = if checks == 1 { "check" } else { "checks" };
-        let message = format!("`require` is {number}, but the service has {checks} {noun}");
+        let message = format!("`require` is {number}, but {whose} has {checks} {noun}");
         table.problem(Problem::new(&place, message));
     }
     require

@@ -4,8 +4,9 @@
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use zbus::{fdo, proxy};
 
@@ -14,12 +15,16 @@ use crate::route::{PeerName, ServiceName};
 use crate::service::admin::{Keep, Mode};
 use crate::speaker::bfd::PeerBfd;
 use crate::speaker::routes::PeerRoutes;
-use crate::speaker::status::{ServiceStatus, Status, VipStatus};
+use crate::speaker::status::{CheckStatus, ServiceStatus, Status, VipStatus};
 use crate::sys;
 
 /// The daemon answers at once, or not at all; a reload reads files first.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How much later than it should be a result may be seen.
+const MARGIN: Duration = Duration::from_secs(2);
+/// Between looks for what may be there at once.
+const LOOK_SOON: Duration = Duration::from_millis(10);
 /// Between looks at what is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -69,6 +74,7 @@ trait Manager {
     fn bfd(&self) -> zbus::Result<String>;
     fn reset(&self, peer: &str, text: &str) -> zbus::Result<()>;
     fn describe_service(&self, service: &str) -> zbus::Result<String>;
+    fn probe(&self, service: &str) -> zbus::Result<String>;
     fn drain(&self, service: &str, reason: &str, runtime: bool) -> zbus::Result<()>;
     fn undrain(&self, service: &str, runtime: bool) -> zbus::Result<()>;
     fn admin_down(&self, service: &str, reason: &str) -> zbus::Result<()>;
@@ -190,6 +196,68 @@ pub async fn administer(
         }
         Administration::Undo(Mode::Down, _) => within(manager.admin_up(name)).await,
         Administration::Release => within(manager.release(name)).await,
+    }
+}
+
+/// Has the checks of these services, or of all, probed now, and waits for their results: what the
+/// services are like then. A check that has no result in good time has none there.
+///
+/// # Errors
+///
+/// When the daemon cannot be asked, there is no such service, or we may not ask for that.
+pub async fn probe(
+    runtime_directory: &Path,
+    only: &[ServiceName],
+) -> Result<Vec<ServiceStatus>, Error> {
+    let manager = connect(runtime_directory).await?;
+    let mut names = only.to_vec();
+    if names.is_empty() {
+        let status: Status = understood(&within(manager.describe()).await?)?;
+        names = status.services.into_iter().map(|service| service.name).collect();
+    }
+    let mut asked = Vec::new();
+    for name in &names {
+        let date = within(manager.probe(name.as_ref())).await?;
+        let date: Timestamp =
+            date.parse().map_err(|_| Error::NoAnswer(format!("it says that it is {date}")))?;
+        // What is told is rounded to the millisecond.
+        asked.push((name, date - SignedDuration::from_millis(1)));
+    }
+    let begun = Instant::now();
+    let mut services = Vec::new();
+    for (name, asked) in asked {
+        services.push(probed(&manager, name, asked, begun).await?);
+    }
+    Ok(services)
+}
+
+/// Waits for the results of a service's probes, which were asked for at `asked`, and before `begun`.
+async fn probed(
+    manager: &ManagerProxy<'_>,
+    service: &ServiceName,
+    asked: Timestamp,
+    begun: Instant,
+) -> Result<ServiceStatus, Error> {
+    let is_done = |check: &CheckStatus| {
+        check.last.as_ref().is_some_and(|last| {
+            let took = SignedDuration::try_from_secs_f64(last.duration).unwrap_or_default();
+            last.at.parse::<Timestamp>().is_ok_and(|at| at - took >= asked)
+        })
+    };
+    loop {
+        let answer = within(manager.describe_service(service.as_ref())).await?;
+        let mut status: ServiceStatus = understood(&answer)?;
+        let timeouts = status.checks.iter().map(|check| check.timeout);
+        // One that was under way ends first.
+        let patience = Duration::from_secs_f64(timeouts.fold(0.0, f64::max) * 2.0) + MARGIN;
+        let is_late = begun.elapsed() >= patience;
+        if is_late || status.checks.iter().all(is_done) {
+            for check in status.checks.iter_mut().filter(|check| !is_done(check)) {
+                check.last = None;
+            }
+            return Ok(status);
+        }
+        tokio::time::sleep(LOOK_SOON).await;
     }
 }
 

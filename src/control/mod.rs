@@ -59,6 +59,9 @@ pub enum Request {
     Reset(PeerName, String, oneshot::Sender<bool>),
     /// What is this service like? Nothing is answered about one that there is not
     DescribeService(ServiceName, oneshot::Sender<Option<Box<ServiceStatus>>>),
+    /// Probe all checks now, or those of one service; the answer is the time, or nothing if there is no
+    /// such service
+    Probe(Option<ServiceName>, oneshot::Sender<Option<String>>),
     /// Do that with a service; the answer comes when it will not be forgotten
     Administer(ServiceName, Administration, oneshot::Sender<Result<(), Refusal>>),
     /// Read the configuration again; the answer comes when it is in force, or says why it is not

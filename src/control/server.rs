@@ -145,6 +145,19 @@ impl Manager {
         serde_json::to_string(&status).map_err(|error| fdo::Error::Failed(error.to_string()))
     }
 
+    /// Probes all checks of a service now, or of all if the name is empty; what is found is in
+    /// `DescribeService` by and by. Returns the time, as RFC 3339.
+    async fn probe(&self, service: String) -> fdo::Result<String> {
+        self.must_be_trusted("have services probed")?;
+        let name = text(service).map(ServiceName::from);
+        let date = self.ask(|reply| Request::Probe(name.clone(), reply)).await?;
+        let no_service = || {
+            let name = name.as_ref().map_or("", AsRef::as_ref);
+            fdo::Error::InvalidArgs(format!("no service {name}"))
+        };
+        date.ok_or_else(no_service)
+    }
+
     /// Withdraws a service's VIPs and serves them for as long as packets may come. That is kept over
     /// restarts and reboots, or only until the daemon ends; the reason may be empty.
     async fn drain(&self, service: String, reason: String, runtime: bool) -> fdo::Result<()> {

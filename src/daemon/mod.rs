@@ -4,6 +4,7 @@
 //! main     the owner: Speaker, BGP sockets, netlink
 //! bfd      BFD sessions, real-time priority where allowed
 //! checks   probes
+//! hooks    programs that services have told, once there are some to be run
 //! control  D-Bus interface and metrics
 //! log      writes the log
 //! notify   tells systemd
@@ -14,6 +15,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: clock, threads and files")]
 
 mod administration;
+mod hooks;
 mod journal;
 mod owner;
 mod store;
@@ -27,6 +29,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 
 use crate::config;
@@ -84,7 +87,7 @@ pub fn run(config_path: &Path) -> Result<(), Error> {
     let socket = control::socket_path(&runtime);
     let control_listener = control::server::bind(&socket)
         .map_err(system(&format!("cannot listen on {}", socket.display())))?;
-    install_crypto();
+    check::trust::install_provider();
 
     let log = Log::start(config.log_level).map_err(system("cannot start a thread"))?;
     let manager = systemd::Manager::start().map_err(system("cannot start a thread"))?;
@@ -92,9 +95,9 @@ pub fn run(config_path: &Path) -> Result<(), Error> {
     let (bfd_events, from_bfd) = mpsc::channel(QUEUE);
     let bfd = bfd::driver::spawn(random.u64(..), bfd_events)
         .map_err(system("cannot start the BFD thread"))?;
-    let (check_commands, checks) = mpsc::unbounded_channel();
+    raise_descriptor_limit();
     let (reports, from_checks) = mpsc::channel(QUEUE);
-    check::driver::spawn(random.u64(..), checks, reports)
+    let checks = check::driver::spawn(random.u64(..), reports)
         .map_err(system("cannot start the check thread"))?;
     let (requests, from_clients) = mpsc::channel(QUEUE);
     let metrics = spawn_control(control_listener, requests, bfd.clone())
@@ -109,7 +112,7 @@ pub fn run(config_path: &Path) -> Result<(), Error> {
         manager,
         metrics,
         bfd,
-        check_commands,
+        checks,
         from_bfd,
         from_checks,
         from_clients,
@@ -135,10 +138,13 @@ fn make_directory(path: &Path) -> io::Result<()> {
     })
 }
 
-/// TLS uses the provider that is installed first.
-fn install_crypto() {
-    // It fails only if there is one already, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+/// Takes as many descriptors as we may have. The soft limit is low for the sake of programs that use
+/// select(2); with it, a few hundred services that hang would leave none for the routers.
+fn raise_descriptor_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // What cannot be had is not used: probes keep to the limit.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }
 
 /// Reaches the metrics server.

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 
 use super::administration::{Administrations, Saved};
+use super::hooks::Hooks;
 use super::journal::Log;
 use super::store::Store;
 use super::systemd::{Manager, State, watchdog_interval};
@@ -19,6 +20,7 @@ use super::{Metrics, QUEUE};
 use crate::bgp::driver::{Connections, Event as TcpEvent};
 use crate::config::{self, Config};
 use crate::control::Request;
+use crate::service::hooks;
 use crate::speaker::notice::{Level, Notice};
 use crate::speaker::status::{Clock, Summary};
 use crate::speaker::{Input, Output, Speaker};
@@ -27,6 +29,8 @@ use crate::{bfd, bgp, check, ndp, netlink};
 
 /// How long the last words to peers may take after everything else is done.
 const FINISH: Duration = Duration::from_secs(2);
+/// How long other threads may take to end what they have started.
+const END: Duration = Duration::from_millis(500);
 
 /// The ends of all channels.
 pub(super) struct Links {
@@ -34,7 +38,7 @@ pub(super) struct Links {
     pub(super) manager: Manager,
     pub(super) metrics: Metrics,
     pub(super) bfd: bfd::driver::Handle,
-    pub(super) check_commands: mpsc::UnboundedSender<check::driver::Command>,
+    pub(super) checks: check::driver::Handle,
     pub(super) from_bfd: mpsc::Receiver<bfd::driver::Event>,
     pub(super) from_checks: mpsc::Receiver<check::driver::Report>,
     pub(super) from_clients: mpsc::Receiver<Request>,
@@ -59,6 +63,7 @@ pub(super) struct Owner {
     config_path: PathBuf,
     pub(super) links: Links,
     pub(super) administrations: Administrations,
+    hooks: Hooks,
     connections: Connections,
     from_peers: mpsc::Receiver<TcpEvent>,
     advertise: mpsc::UnboundedSender<BTreeMap<u32, String>>,
@@ -79,6 +84,7 @@ pub(super) struct Owner {
 
 struct Signals {
     hangup: Signal,
+    user: Signal,
     interrupt: Signal,
     terminate: Signal,
 }
@@ -92,6 +98,7 @@ enum Wake {
     Advertising(Option<String>),
     Check(check::driver::Report),
     Unit(units::Event),
+    Hook(hooks::Report),
     Client(Request),
     /// Metrics cannot be served, or can again
     Metrics(Option<String>),
@@ -99,6 +106,7 @@ enum Wake {
     /// What operators want is kept
     Saved(Saved),
     Reload,
+    Probe,
     Stop,
     Time,
 }
@@ -123,6 +131,7 @@ impl Owner {
         tokio::spawn(units::driver::run(watched_units, unit_events));
         let signals = Signals {
             hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         };
@@ -132,6 +141,7 @@ impl Owner {
             config_path,
             links,
             administrations: Administrations::new(Store::new()),
+            hooks: Hooks::new(),
             connections: Connections::new(events),
             from_peers,
             advertise,
@@ -165,6 +175,8 @@ impl Owner {
             self.report();
         }
         let _ = timeout(FINISH, self.connections.finish()).await;
+        let ends = async { tokio::join!(self.hooks.end(), end_checks(self.links)) };
+        let _ = timeout(END, ends).await;
         Ok(())
     }
 
@@ -196,10 +208,12 @@ impl Owner {
             Some(report) = self.links.from_checks.recv() => Wake::Check(report),
             Some(event) = self.from_peers.recv() => Wake::Peer(event),
             Some(event) = self.from_netlink.recv() => Wake::Netlink(event),
+            Some(report) = self.hooks.ended() => Wake::Hook(report),
             Some(trouble) = self.from_advertising.recv() => Wake::Advertising(trouble),
             config = loaded => Wake::Loaded(Box::new(config)),
             saved = self.administrations.saved() => Wake::Saved(saved),
             _ = self.signals.hangup.recv() => Wake::Reload,
+            _ = self.signals.user.recv() => Wake::Probe,
             Some(trouble) = self.links.metrics.troubles.recv() => Wake::Metrics(trouble),
             Some(request) = self.links.from_clients.recv() => Wake::Client(request),
         }
@@ -216,6 +230,7 @@ impl Owner {
             Wake::Unit(units::Event::Unreachable(trouble)) => {
                 self.speaker.handle(Input::CannotWatchUnits(trouble), now);
             }
+            Wake::Hook(report) => self.speaker.handle(Input::HookEnded(report), now),
             Wake::Netlink(event) => self.speaker.handle(Input::Netlink(event), now),
             Wake::Advertising(trouble) => {
                 self.speaker.handle(Input::CannotAdvertise(trouble), now);
@@ -244,6 +259,12 @@ impl Owner {
                 let clock = Clock { now, wall: SystemTime::now() };
                 drop(reply.send(self.speaker.describe_service(&service, clock).map(Box::new)));
             }
+            Wake::Client(Request::Probe(service, reply)) => {
+                let services = &self.speaker.config().services;
+                let is_there = service.as_ref().is_none_or(|name| services.contains_key(name));
+                drop(reply.send(is_there.then(|| Self::date(now))));
+                self.speaker.handle(Input::Probe(service), now);
+            }
             Wake::Client(Request::Administer(service, administration, reply)) => {
                 self.administer(service, administration, reply, now);
             }
@@ -251,6 +272,7 @@ impl Owner {
             Wake::Client(Request::Reload(reply)) => self.begin_reload(Some(reply)),
             Wake::Metrics(trouble) => self.handle_metrics(trouble),
             Wake::Reload => self.begin_reload(None),
+            Wake::Probe => self.speaker.handle(Input::Probe(None), now),
             Wake::Loaded(config) => self.finish_reload(*config, now),
             Wake::Stop => {
                 self.links.manager.tell(State::Stopping);
@@ -325,10 +347,10 @@ impl Owner {
                 Output::Bfd(command) => self.links.bfd.send(command),
                 // That task ends with this one.
                 Output::Advertise(interfaces) => drop(self.advertise.send(interfaces)),
-                // As does that one.
+                Output::Check(command) => self.links.checks.send(command),
+                Output::Hook(run) => self.hooks.run(*run),
+                // Those tasks end with this one.
                 Output::WatchUnits(units) => drop(self.watch_units.send(units)),
-                // Their threads are gone only when the process ends.
-                Output::Check(command) => drop(self.links.check_commands.send(command)),
                 Output::Netlink(request) => drop(self.netlink.send(request)),
                 Output::Notice(notice) => self.links.log.write(notice),
                 Output::Stopped => self.stopped = true,
@@ -347,8 +369,9 @@ impl Owner {
         {
             *at = now + *interval;
             // Half a daemon is none: without BFD the routers are told that the path is dead, or we
-            // never hear that it is.
-            if self.links.bfd.ping() {
+            // never hear that it is; without checks what is dead stays announced.
+            let is_alive = [self.links.bfd.ping(), self.links.checks.ping()];
+            if is_alive == [true; 2] {
                 self.links.manager.tell(State::Watchdog);
             }
         }
@@ -420,6 +443,13 @@ impl Owner {
             let _ = self.links.metrics.wanted.send(config.metrics);
         }
     }
+}
+
+/// Ends the checks with all that they have started: programs would go on without us.
+async fn end_checks(links: Links) {
+    let Links { checks, mut from_checks, .. } = links;
+    drop(checks);
+    while from_checks.recv().await.is_some() {}
 }
 
 fn host_name() -> Option<String> {

@@ -156,6 +156,9 @@ impl Scrape {
         };
         let up = checks().map(|(labels, check)| (labels, i64::from(check.state == Verdict::Up)));
         gauges(encoder, "check_up", "Whether the check is up", up)?;
+        let restarts = checks().map(|(labels, check)| (labels, check.restarts));
+        let help = "How often the check was started anew because nothing was heard of it";
+        counters(encoder, "check_restarts", help, restarts)?;
         let durations = checks().map(|(labels, check)| (labels, &check.durations));
         histograms(encoder, "check_duration", "How long probes took", durations)?;
         let help = "When the last probe of the check ended";

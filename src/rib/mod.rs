@@ -2,8 +2,8 @@
 //!
 //! A VIP that is announced contributes to one prefix for each advertisement that selects its pool:
 //! its host route, or the aggregate it lies in. A prefix is there as long as one VIP contributes
-//! to it, and has the weight of the heaviest of these: the sum would change with every VIP that comes
-//! or goes, and let routers move flows of those that stay. Policy is a pure function from a prefix and a peer to attributes, so reload, reconnect
+//! to it, and is what the greatest [`Merit`] among these makes of it: the sum of weights would change
+//! with every VIP that comes or goes, and let routers move flows of those that stay. Policy is a pure function from a prefix and a peer to attributes, so reload, reconnect
 //! and route refresh are one code path.
 pub mod policy;
 
@@ -17,18 +17,18 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::route::{AdvertisementName, Attributes, PeerName, Weight};
+use crate::route::{AdvertisementName, Attributes, Merit, PeerName};
 use policy::Policy;
 
-/// The VIPs that contribute to a prefix, in order, the heaviest last. Not a set, since a node of one
-/// has room for eleven and most prefixes have one.
-type Contributors = Vec<(Option<Weight>, IpAddr)>;
+/// The VIPs that contribute to a prefix, in order, the greatest merit last. Not a set, since a node of
+/// one has room for eleven and most prefixes have one.
+type Contributors = Vec<(Merit, IpAddr)>;
 
 /// Loc-RIB and export policy.
 #[derive(Debug, Default)]
 pub struct Rib {
     policy: Policy,
-    announced: BTreeMap<IpAddr, Option<Weight>>,
+    announced: BTreeMap<IpAddr, Merit>,
     /// For each advertisement, the prefixes that it makes and the VIPs that contribute
     entries: BTreeMap<AdvertisementName, BTreeMap<IpNet, Contributors>>,
     /// One copy of each set of attributes, for all prefixes and peers
@@ -42,38 +42,40 @@ impl Rib {
         self.policy = policy;
         self.entries.clear();
         self.interned.clear();
-        for (vip, weight) in std::mem::take(&mut self.announced) {
-            changed.extend(self.announce(vip, weight));
+        for (vip, merit) in std::mem::take(&mut self.announced) {
+            changed.extend(self.announce(vip, merit));
         }
         changed
     }
 
-    /// Wants a VIP announced, with this weight. Returns the prefixes that may have changed.
-    pub fn announce(&mut self, vip: IpAddr, weight: Option<Weight>) -> BTreeSet<IpNet> {
-        if self.announced.get(&vip) == Some(&weight) {
+    /// Wants a VIP announced, with this merit. Returns the prefixes that may have changed.
+    pub fn announce(&mut self, vip: IpAddr, merit: Merit) -> BTreeSet<IpNet> {
+        if self.announced.get(&vip) == Some(&merit) {
             return BTreeSet::new();
         }
         self.withdraw(vip);
-        self.announced.insert(vip, weight);
         let mut changed = BTreeSet::new();
         for (name, prefix) in self.policy.prefixes(vip) {
             let prefixes = self.entries.entry(name).or_default();
             let vips = prefixes.entry(prefix).or_insert_with(|| Vec::with_capacity(1));
-            vips.insert(vips.partition_point(|other| *other < (weight, vip)), (weight, vip));
+            let one = (merit.clone(), vip);
+            vips.insert(vips.partition_point(|other| *other < one), one);
             changed.insert(prefix);
         }
+        self.announced.insert(vip, merit);
         changed
     }
 
     /// Wants a VIP announced no longer. Returns the prefixes that may have changed.
     pub fn withdraw(&mut self, vip: IpAddr) -> BTreeSet<IpNet> {
-        let Some(weight) = self.announced.remove(&vip) else { return BTreeSet::new() };
+        let Some(merit) = self.announced.remove(&vip) else { return BTreeSet::new() };
+        let one = (merit, vip);
         let mut changed = BTreeSet::new();
         for (name, prefix) in self.policy.prefixes(vip) {
             let prefixes = self.entries.entry(name).or_default();
             if let Entry::Occupied(mut entry) = prefixes.entry(prefix) {
                 let vips = entry.get_mut();
-                if let Ok(at) = vips.binary_search(&(weight, vip)) {
+                if let Ok(at) = vips.binary_search(&one) {
                     vips.remove(at);
                 }
                 if vips.is_empty() {
@@ -87,10 +89,11 @@ impl Rib {
 
     /// What a peer is to be told about a prefix; `None`: nothing.
     pub fn export(&mut self, prefix: IpNet, peer: &PeerName) -> Option<Arc<Attributes>> {
-        let heaviest = |vips: &Contributors| vips.last().and_then(|(weight, _)| *weight);
         let entries = self.entries.iter();
-        let advertisements =
-            entries.filter_map(|(name, all)| Some((name, heaviest(all.get(&prefix)?))));
+        let advertisements = entries.filter_map(|(name, all)| {
+            let (merit, _) = all.get(&prefix)?.last()?;
+            Some((name, merit))
+        });
         let attributes = self.policy.attributes(advertisements, peer)?;
         if let Some(interned) = self.interned.get(&attributes) {
             return Some(interned.clone());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::route::{AdvertisementName, Attributes, Family, PeerName, PoolName, Weight};
+use crate::route::{AdvertisementName, Attributes, Family, Merit, PeerName, PoolName};
 
 /// A pool: addresses that may be VIPs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -82,25 +82,29 @@ impl Policy {
         self.advertisements.get(name).is_some_and(|adv| adv.peers.contains(peer))
     }
 
-    /// What several advertisements of one prefix, each with the weight of its VIPs, say together to
-    /// a peer: their communities add up, the largest weight counts; in all else the configuration
-    /// was checked to agree. `None`: none of them is for this peer.
+    /// What several advertisements of one prefix, each with the greatest merit of its VIPs, say
+    /// together to a peer: their communities add up and the greatest merit counts; in all else the
+    /// configuration was checked to agree. `None`: none of them is for this peer.
     pub(super) fn attributes<'a>(
         &self,
-        weights: impl Iterator<Item = (&'a AdvertisementName, Option<Weight>)>,
+        merits: impl Iterator<Item = (&'a AdvertisementName, &'a Merit)>,
         peer: &PeerName,
     ) -> Option<Attributes> {
-        let for_peer = weights.filter_map(|(name, weight)| {
+        let for_peer = merits.filter_map(|(name, merit)| {
             let advertisement = self.advertisements.get(name)?;
-            let attributes = Attributes { weight, ..advertisement.attributes.clone() };
-            advertisement.peers.contains(peer).then_some(attributes)
+            let is_selected = advertisement.peers.contains(peer);
+            is_selected.then(|| (advertisement.attributes.clone(), merit))
         });
-        for_peer.reduce(|mut all, one| {
-            all.weight = all.weight.max(one.weight);
+        let (mut attributes, merit) = for_peer.reduce(|(mut all, greatest), (one, merit)| {
             all.communities.extend(one.communities);
             all.extended_communities.extend(one.extended_communities);
             all.large_communities.extend(one.large_communities);
-            all
-        })
+            (all, greatest.max(merit))
+        })?;
+        attributes.weight = merit.weight();
+        if let Merit::LastResort(_, degradation) = merit {
+            degradation.apply(&mut attributes);
+        }
+        Some(attributes)
     }
 }

@@ -10,12 +10,13 @@ mod scoped;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 pub use asn::Asn;
 pub use community::{AnyCommunity, Community, LargeCommunity, NotACommunity};
 pub use extended::ExtendedCommunity;
 pub use family::Family;
-pub use name::{AdvertisementName, CheckName, PeerName, PoolName, ServiceName};
+pub use name::{AdvertisementName, CheckName, GroupName, PeerName, PoolName, ServiceName};
 pub use role::Role;
 pub use scoped::{Ends, ScopedAddress};
 
@@ -37,6 +38,55 @@ pub struct Attributes {
     pub prepend: u8,
     /// The link bandwidth among the extended communities; none is sent when `None`
     pub weight: Option<Weight>,
+}
+
+/// What is different about the routes of a service that is announced although it is down, so that
+/// the routers prefer any other host.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Degradation {
+    /// Sent too
+    pub communities: BTreeSet<Community>,
+    /// Sent too
+    pub extended_communities: BTreeSet<ExtendedCommunity>,
+    /// Sent too
+    pub large_communities: BTreeSet<LargeCommunity>,
+    /// In place of what the advertisement says, as are the others
+    pub local_pref: Option<u32>,
+    /// `MULTI_EXIT_DISC`
+    pub med: Option<u32>,
+    /// How many times our AS number is put in front once more
+    pub prepend: Option<u8>,
+}
+
+impl Degradation {
+    /// Makes attributes worse.
+    pub fn apply(&self, attributes: &mut Attributes) {
+        attributes.communities.extend(&self.communities);
+        attributes.extended_communities.extend(&self.extended_communities);
+        attributes.large_communities.extend(&self.large_communities);
+        attributes.local_pref = self.local_pref.or(attributes.local_pref);
+        attributes.med = self.med.or(attributes.med);
+        attributes.prepend = self.prepend.unwrap_or(attributes.prepend);
+    }
+}
+
+/// What a VIP deserves that is announced. Of several that make one route, the greatest counts.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Merit {
+    /// No more than to be the last resort, with its service's share of the traffic
+    LastResort(Option<Weight>, Arc<Degradation>),
+    /// Its service's share of the traffic
+    Healthy(Option<Weight>),
+}
+
+impl Merit {
+    /// The share of the traffic.
+    #[must_use]
+    pub fn weight(&self) -> Option<Weight> {
+        match self {
+            Self::LastResort(weight, _) | Self::Healthy(weight) => *weight,
+        }
+    }
 }
 
 /// A service's share of the traffic for its VIPs, in relation to that of the same service on other

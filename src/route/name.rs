@@ -63,3 +63,7 @@ name! {
     /// `[service.NAME.check.NAME]`
     CheckName
 }
+name! {
+    /// `[service.NAME.group.NAME]`
+    GroupName
+}

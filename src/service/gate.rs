@@ -16,6 +16,8 @@ pub struct Config {
     pub drain_time: Duration,
     /// Between coming up and being announced
     pub announce_delay: Duration,
+    /// It is announced while it is down, as the last resort
+    pub degrades: bool,
     /// What follows when it goes down too often
     pub damping: Option<damping::Config>,
 }
@@ -25,6 +27,8 @@ pub struct Config {
 pub enum Decision {
     /// Announced
     Announce,
+    /// Announced as the last resort
+    Degrade,
     /// Not announced, but on the host: packets may come
     Serve,
     /// Not announced; whether they are on the host is left as it is until more is known
@@ -37,13 +41,13 @@ impl Decision {
     /// Whether the routers are told.
     #[must_use]
     pub fn is_announced(self) -> bool {
-        self == Self::Announce
+        matches!(self, Self::Announce | Self::Degrade)
     }
 
     /// Whether packets for the VIPs are taken in.
     #[must_use]
     pub fn is_served(self) -> bool {
-        matches!(self, Self::Announce | Self::Serve)
+        matches!(self, Self::Announce | Self::Degrade | Self::Serve)
     }
 }
 
@@ -289,12 +293,14 @@ impl Gate {
             _ => None,
         };
         let is_ahead = |at: Option<Instant>| at.is_some_and(|at| now < at);
+        let down = if self.config.degrades { Decision::Degrade } else { Decision::Withdraw };
         self.decision = match (wish, self.verdict) {
             (Some(Mode::Drain), _) if is_ahead(self.drained_at) => Decision::Serve,
-            (Some(_), _) | (None, Verdict::Down) => Decision::Withdraw,
+            (Some(_), _) => Decision::Withdraw,
             (None, Verdict::Unknown) => Decision::Wait,
+            (None, Verdict::Down) => down,
             (None, Verdict::Up) if is_awaited => Decision::Wait,
-            (None, Verdict::Up) if self.damping.until(now).is_some() => Decision::Withdraw,
+            (None, Verdict::Up) if self.damping.until(now).is_some() => down,
             (None, Verdict::Up) if is_ahead(self.delayed_until) => Decision::Serve,
             (None, Verdict::Up) => Decision::Announce,
         };

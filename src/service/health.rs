@@ -25,6 +25,18 @@ pub enum Verdict {
     Down,
 }
 
+impl Verdict {
+    /// In a word, as the status has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// The health of one check.
 #[derive(Clone, Copy, Debug)]
 pub struct Health {

@@ -3,6 +3,7 @@ pub mod admin;
 pub mod damping;
 pub mod gate;
 pub mod health;
+pub mod hooks;
 pub mod unit;
 
 #[cfg(test)]
@@ -15,7 +16,8 @@ use std::time::Instant;
 
 use crate::check::schedule::Mode;
 use crate::check::{Check, Failure, Outcome};
-use crate::route::{CheckName, Weight};
+use crate::process::Surroundings;
+use crate::route::{CheckName, Degradation, GroupName, Weight};
 use crate::units::UnitName;
 use health::{Health, Thresholds, Verdict};
 
@@ -28,12 +30,18 @@ pub struct Config {
     pub interface: Option<String>,
     /// They stay there while the service is down
     pub keep_address: bool,
-    /// How many of its checks must be up
+    /// How many of its checks must be up; those of a group count as one
     pub require: Require,
+    /// How many of a group's checks must be up for the group to be
+    pub groups: BTreeMap<GroupName, Require>,
     /// What stands between its verdict and the routers
     pub gate: gate::Config,
     /// The unit of systemd without which it is not announced, whatever its checks say
     pub unit: Option<UnitName>,
+    /// How it is announced while it is down, if it is then
+    pub degraded: Option<Arc<Degradation>>,
+    /// What is run when it is announced, and when it is not any more
+    pub hooks: Option<Box<hooks::Config>>,
     /// Its share of the traffic; the routers are not told when `None`
     pub weight: Option<Weight>,
     /// At least one
@@ -47,6 +55,8 @@ pub struct CheckConfig {
     pub check: Arc<Check>,
     /// How many outcomes change its verdict
     pub thresholds: Thresholds,
+    /// It counts together with others
+    pub group: Option<GroupName>,
 }
 
 /// How many of a service's checks must be up.
@@ -56,6 +66,25 @@ pub enum Require {
     All,
     /// This many
     AtLeast(usize),
+}
+
+impl Require {
+    /// What follows from these verdicts; `Unknown` as long as those that are unknown decide.
+    fn judge(self, verdicts: &[Verdict]) -> Verdict {
+        let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
+        let (up, unknown) = (count(Verdict::Up), count(Verdict::Unknown));
+        let needed = match self {
+            Self::All => verdicts.len(),
+            Self::AtLeast(number) => number,
+        };
+        if up >= needed {
+            Verdict::Up
+        } else if up + unknown < needed {
+            Verdict::Down
+        } else {
+            Verdict::Unknown
+        }
+    }
 }
 
 /// One check of a service and what is known about it.
@@ -135,10 +164,9 @@ impl Service {
     }
 
     /// Forgets what is known about checks that have had no outcome for too long: the host was
-    /// suspended, or nothing probes any more. Returns them, to be started anew, and whether the
-    /// verdict changed.
-    pub fn expire(&mut self, now: Instant) -> (Vec<CheckName>, bool) {
-        let mut expired = Vec::new();
+    /// suspended, or nothing probes any more. Whether the verdict changed.
+    pub fn expire(&mut self, now: Instant) -> bool {
+        let mut is_forgotten = false;
         for (name, state) in &mut self.checks {
             let Some(config) = self.config.checks.get(name) else { continue };
             let last = state.last.as_ref().map(|outcome| outcome.finished);
@@ -146,15 +174,15 @@ impl Service {
             if is_known && last.is_some_and(|at| now > at + config.check.patience()) {
                 state.health = Health::new(config.thresholds);
                 state.mode = Mode::default();
-                expired.push(name.clone());
+                is_forgotten = true;
             }
         }
-        if expired.is_empty() {
-            return (expired, false);
+        if !is_forgotten {
+            return false;
         }
         let before = std::mem::take(&mut self.verdict);
         self.judge();
-        (expired, self.verdict != before)
+        self.verdict != before
     }
 
     /// Forgets what is known about all checks: it is about what is not there any more. Whether the
@@ -193,23 +221,23 @@ impl Service {
 
     /// Works out the verdict; whether it changed.
     fn judge(&mut self) -> bool {
-        let count = |verdict| {
-            self.checks.values().filter(|check| check.health.verdict() == verdict).count()
-        };
-        let (up, unknown) = (count(Verdict::Up), count(Verdict::Unknown));
-        let needed = match self.config.require {
-            Require::All => self.checks.len(),
-            Require::AtLeast(number) => number,
-        };
-        let verdict = if up >= needed {
-            Verdict::Up
-        } else if up + unknown < needed {
-            Verdict::Down
-        } else if self.verdict == Verdict::Unknown {
-            Verdict::Unknown
-        } else {
+        let mut verdicts = Vec::with_capacity(self.checks.len());
+        let mut groups: BTreeMap<&GroupName, Vec<Verdict>> = BTreeMap::new();
+        for (name, check) in &self.checks {
+            let config = self.config.checks.get(name);
+            match config.and_then(|config| config.group.as_ref()) {
+                Some(group) => groups.entry(group).or_default().push(check.health.verdict()),
+                None => verdicts.push(check.health.verdict()),
+            }
+        }
+        verdicts.extend(groups.into_iter().map(|(name, members)| {
+            let require = self.config.groups.get(name).copied().unwrap_or(Require::All);
+            require.judge(&members)
+        }));
+        let verdict = self.config.require.judge(&verdicts);
+        if verdict == Verdict::Unknown {
             return false; // a check that begins anew changes nothing until it knows something
-        };
+        }
         std::mem::replace(&mut self.verdict, verdict) != verdict
     }
 
@@ -229,6 +257,12 @@ impl Service {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict
+    }
+
+    /// What programs are told of it.
+    #[must_use]
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings { vips: self.config.vips.clone(), state: self.verdict.name() }
     }
 
     /// Why it is not up: the failed checks with what they last said, or those still unknown.

@@ -6,6 +6,7 @@ use crate::bgp::transport::{Listening, Tcp};
 use crate::config::Config;
 use crate::route::{PeerName, ServiceName};
 use crate::service::admin::{Admin, Keep};
+use crate::service::hooks::Report;
 use crate::units::{State as UnitState, UnitName};
 use crate::{bfd, check, netlink};
 
@@ -34,8 +35,12 @@ pub enum Input {
     Unit(UnitName, UnitState),
     /// Why systemd cannot be asked about units, or (`None`) it can
     CannotWatchUnits(Option<String>),
+    /// All checks are to be probed now, or those of one service
+    Probe(Option<ServiceName>),
     /// A service is not to be held down any more for having flapped
     Release(ServiceName),
+    /// A hook of a service ended
+    HookEnded(Report),
     /// A new configuration, which is valid
     Reload(Box<Config>),
     /// Stop; peers are told this text

@@ -14,6 +14,7 @@
 mod admin;
 pub mod bfd;
 pub mod histogram;
+mod hooks;
 mod input;
 mod missed;
 pub mod notice;
@@ -39,6 +40,7 @@ use crate::netlink::{self, Addresses, Neighbours, Presence};
 use crate::rib::Rib;
 use crate::route::{Family, PeerName, ServiceName};
 use crate::service::admin::Wishes;
+use crate::service::hooks::Queue;
 use crate::units::{State as UnitState, UnitName};
 use notice::{Level, Notice};
 use peers::PeerEntry;
@@ -80,6 +82,9 @@ pub struct Speaker {
     units: BTreeMap<UnitName, UnitState>,
     /// Why nothing is, if systemd cannot be asked
     cannot_watch_units: Option<String>,
+    hooks: Queue,
+    /// Services of which VIPs are announced, or not any more, since their hooks were told
+    hooks_due: BTreeSet<ServiceName>,
     /// Which service a VIP belongs to
     owners: BTreeMap<IpAddr, ServiceName>,
     addresses: Addresses,
@@ -133,6 +138,8 @@ impl Speaker {
             wishes: BTreeMap::new(),
             units: BTreeMap::new(),
             cannot_watch_units: None,
+            hooks: Queue::default(),
+            hooks_due: BTreeSet::new(),
             owners: BTreeMap::new(),
             addresses: Addresses::default(),
             neighbours: Neighbours::default(),
@@ -210,7 +217,9 @@ impl Speaker {
             Input::Wish(service, keep, admin) => self.handle_wish(&service, keep, admin, now),
             Input::Unit(unit, state) => self.handle_unit(&unit, &state, now),
             Input::CannotWatchUnits(trouble) => self.handle_unit_trouble(trouble),
+            Input::Probe(service) => self.probe_now(service.as_ref()),
             Input::Release(service) => self.release(&service, now),
+            Input::HookEnded(report) => self.handle_hook_ended(report),
             Input::Reload(config) => self.reload(*config, now),
             Input::Stop(text) => self.begin_stop(text, now),
             Input::Restart => self.begin_restart(now),
@@ -289,11 +298,12 @@ impl Speaker {
             }
             self.evaluate_vip(vip, now);
             if let Some(name) = self.owners.get(&vip).cloned() {
-                self.start_waiting(&name);
+                self.start_waiting(&name, now);
             }
         }
         self.drain_peers(now);
         self.settle_received(now);
+        self.settle_hooks(now);
         while self.advance_stop(now) {}
         if !self.leaving.is_empty() && self.peers.values().all(|entry| entry.peer.is_settled()) {
             for vip in std::mem::take(&mut self.leaving) {

@@ -8,6 +8,7 @@ use crate::bgp::Serial;
 use crate::bgp::authentication::Authentication;
 use crate::bgp::transport::Transport;
 use crate::route::{PeerName, ScopedAddress};
+use crate::service::hooks::Run;
 use crate::units::UnitName;
 use crate::{bfd, check, netlink};
 
@@ -34,6 +35,8 @@ pub enum Output {
     Bfd(bfd::driver::Command),
     /// For the checks
     Check(check::driver::Command),
+    /// Run this, which is about a service that has no other one under way
+    Hook(Box<Run>),
     /// For the host's addresses
     Netlink(netlink::Request),
     /// Send router advertisements on the interfaces with these numbers and names, and on no others

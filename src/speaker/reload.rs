@@ -54,12 +54,13 @@ impl Speaker {
             let gone: Vec<IpAddr> = gone.collect();
             let is_gone = after.is_none();
             for vip in gone {
-                self.announce(vip, false, now);
+                self.announce(vip, None, now);
                 self.owners.remove(&vip);
                 self.leaving.insert(vip);
             }
             if is_gone && let Some(entry) = self.services.remove(name) {
                 self.gates.retain(|(_, service)| service != name);
+                self.end_hooks(name, &entry);
                 for check in entry.checks.into_keys() {
                     self.stop_check(name, check);
                 }
@@ -91,6 +92,7 @@ impl Speaker {
         for check in ended {
             self.stop_check(name, check);
         }
+        self.tell_checks(name); // its VIPs may be others
         if is_other {
             self.renew_checks(name, now);
         } else if result.service_changed {

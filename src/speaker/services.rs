@@ -9,7 +9,7 @@ use super::{Output, Speaker};
 use crate::check::driver::{Command as CheckCommand, Generation, Report};
 use crate::check::{CheckId, Outcome};
 use crate::netlink::{Addresses, Presence};
-use crate::route::{CheckName, Family, ServiceName};
+use crate::route::{CheckName, Family, Merit, ServiceName};
 use crate::service::Service;
 use crate::service::admin::{Keep, Mode};
 use crate::service::gate::{Decision, Gate, Obstacle};
@@ -34,8 +34,10 @@ pub(super) struct ServiceEntry {
     pub(super) waiting: BTreeSet<CheckName>,
     /// Which of its VIPs was not known to be on the host when that was last asked
     awaited: usize,
-    /// VIPs that are announced, and since when
-    pub(super) announced: BTreeMap<IpAddr, Instant>,
+    /// VIPs that are announced
+    pub(super) announced: BTreeMap<IpAddr, Announced>,
+    /// Whether hooks were last told that it is announced
+    pub(super) told_hooks: bool,
     /// What the log was last told to stand in its way
     told: Option<Obstacle>,
 }
@@ -45,6 +47,18 @@ impl ServiceEntry {
     pub(super) fn reason(&self, now: Instant) -> Option<String> {
         let obstacle = self.gate.obstacle(now).map(|obstacle| obstacle.to_string());
         obstacle.or_else(|| self.service.reason())
+    }
+
+    /// The checks that have had no result for too long.
+    fn silent_checks(&self, now: Instant) -> Vec<CheckName> {
+        let states = self.service.checks();
+        let silent = self.checks.iter().filter(|(name, check)| {
+            let last = states.get(*name).and_then(|state| state.last());
+            let since = last.map_or(check.started, |last| last.finished.max(check.started));
+            let config = self.service.config().checks.get(*name);
+            config.is_some_and(|config| now > since + config.check.patience())
+        });
+        silent.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether it is still to be known of a VIP whether it is on the host. They become known one by
@@ -61,10 +75,21 @@ impl ServiceEntry {
     }
 }
 
+/// What the routers are told of a VIP.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announced {
+    pub(super) since: Instant,
+    /// As the last resort
+    pub(super) degraded: bool,
+}
+
 /// A check as it was started.
 #[derive(Debug)]
 pub(super) struct CheckEntry {
     generation: Generation,
+    started: Instant,
+    /// How often it was started anew because nothing was heard of it
+    pub(super) restarts: u64,
     pub(super) durations: Histogram,
 }
 
@@ -113,19 +138,31 @@ impl Speaker {
     }
 
     /// Goes by no outcome that is too old. A daemon that was suspended must not announce what was
-    /// healthy before, nor take what its probes missed meanwhile for a failure.
+    /// healthy before, nor take what its probes missed meanwhile for a failure. What is not heard of
+    /// any more is started anew, and so is what has never been.
     pub(super) fn expire_checks(&mut self, now: Instant) {
         for name in self.services.keys().cloned().collect::<Vec<_>>() {
             let Some(entry) = self.services.get_mut(&name) else { continue };
-            let (expired, service_changed) = entry.service.expire(now);
-            for check in expired {
+            let service_changed = entry.service.expire(now);
+            for check in entry.silent_checks(now) {
                 let text = format!("check {check} has had no result for too long, starting anew");
                 let notice = Notice::service(Level::Warn, &name, text);
                 self.notice(Notice { check: Some(check.clone()), ..notice });
-                self.start_check(&name, check);
+                self.start_check(&name, check, now);
             }
             if service_changed {
                 self.handle_verdict(&name, now);
+            }
+        }
+    }
+
+    /// Has all checks probed now, or those of one service.
+    pub(super) fn probe_now(&mut self, only: Option<&ServiceName>) {
+        let services = self.services.iter();
+        for (service, entry) in services.filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+            for check in entry.checks.keys() {
+                let id = CheckId { service: service.clone(), check: check.clone() };
+                self.outputs.push_back(Output::Check(CheckCommand::Hasten(id)));
             }
         }
     }
@@ -145,6 +182,7 @@ impl Speaker {
             Some(reason) => notice.because(reason),
             None => notice,
         });
+        self.tell_checks(name);
         let Some(entry) = self.services.get_mut(name) else { return };
         entry.gate.handle_verdict(entry.service.verdict(), now);
         self.skip_delay(name, now);
@@ -202,11 +240,11 @@ impl Speaker {
         for vip in entry.service.config().vips.clone() {
             self.evaluate_vip(vip, now);
         }
-        self.start_waiting(name);
+        self.start_waiting(name, now);
     }
 
     /// Starts the checks of a service, once it is known where its VIPs are.
-    pub(super) fn start_waiting(&mut self, name: &ServiceName) {
+    pub(super) fn start_waiting(&mut self, name: &ServiceName, now: Instant) {
         let Some(entry) = self.services.get_mut(name) else { return };
         let config = entry.service.config();
         let puts_vips = config.interface.is_some() && config.keep_address;
@@ -214,7 +252,7 @@ impl Speaker {
             return;
         }
         for check in std::mem::take(&mut entry.waiting) {
-            self.start_check(name, check);
+            self.start_check(name, check, now);
         }
     }
 
@@ -244,32 +282,42 @@ impl Speaker {
                 self.addresses.presence(vip).is_there()
             }
         };
-        self.announce(vip, decision.is_announced() && present, now);
+        let merit = match (decision, &config.degraded) {
+            (Decision::Announce, _) => Some(Merit::Healthy(config.weight)),
+            (Decision::Degrade, Some(worse)) => {
+                Some(Merit::LastResort(config.weight, worse.clone()))
+            }
+            _ => None,
+        };
+        self.announce(vip, merit.filter(|_| present), now);
     }
 
     /// Announces a VIP or withdraws it, to whom policy says.
-    pub(super) fn announce(&mut self, vip: IpAddr, announced: bool, now: Instant) {
-        let name = self.owners.get(&vip).cloned();
-        let service = name.as_ref().and_then(|name| self.config.services.get(name));
-        let prefixes = match announced {
-            true => self.rib.announce(vip, service.and_then(|service| service.weight)),
-            false => self.rib.withdraw(vip),
+    pub(super) fn announce(&mut self, vip: IpAddr, merit: Option<Merit>, now: Instant) {
+        let degraded = merit.as_ref().map(|merit| matches!(merit, Merit::LastResort(..)));
+        let prefixes = match merit {
+            Some(merit) => self.rib.announce(vip, merit),
+            None => self.rib.withdraw(vip),
         };
         self.export(&prefixes, now);
-        let Some(name) = name else { return };
+        let Some(name) = self.owners.get(&vip).cloned() else { return };
         let Some(entry) = self.services.get_mut(&name) else { return };
-        let text = match (announced, entry.announced.contains_key(&vip)) {
-            (true, false) => {
-                entry.announced.insert(vip, now);
-                format!("announcing {vip}")
-            }
-            (false, true) => {
-                entry.announced.remove(&vip);
-                format!("withdrawing {vip}")
-            }
-            (true, true) | (false, false) => return,
+        let before = entry.announced.get(&vip).copied();
+        let text = match (degraded, before.map(|before| before.degraded)) {
+            (now, before) if now == before => return,
+            (Some(true), _) => format!("announcing {vip} as the last resort"),
+            (Some(false), _) => format!("announcing {vip}"),
+            (None, _) => format!("withdrawing {vip}"),
         };
-        let reason = entry.reason(now).filter(|_| !announced);
+        match degraded {
+            Some(degraded) => {
+                let since = before.map_or(now, |before| before.since);
+                entry.announced.insert(vip, Announced { since, degraded });
+            }
+            None => drop(entry.announced.remove(&vip)),
+        }
+        let reason = entry.reason(now).filter(|_| degraded != Some(false));
+        self.hooks_due.insert(name.clone());
         let notice = Notice::service(Level::Info, &name, text);
         let notice = Notice { prefix: Some(vip), ..notice };
         self.notice(match reason {
@@ -291,6 +339,7 @@ impl Speaker {
             gate,
             gate_at: None,
             told: None,
+            told_hooks: false,
             service: Service::new(config),
             since: now,
             checks: BTreeMap::new(),
@@ -301,17 +350,32 @@ impl Speaker {
     }
 
     /// Starts a check of a service, in place of what had its name before.
-    pub(super) fn start_check(&mut self, name: &ServiceName, check: CheckName) {
+    pub(super) fn start_check(&mut self, name: &ServiceName, check: CheckName, now: Instant) {
         self.next_generation += 1;
         let generation = Generation(self.next_generation);
         let Some(entry) = self.services.get_mut(name) else { return };
         let Some(config) = entry.service.config().checks.get(&check) else { return };
         let definition = config.check.clone();
+        let restarts = entry.checks.get(&check).map_or(0, |before| before.restarts + 1);
         let durations = Histogram::default();
-        entry.checks.insert(check.clone(), Box::new(CheckEntry { generation, durations }));
+        let started = CheckEntry { generation, started: now, restarts, durations };
+        entry.checks.insert(check.clone(), Box::new(started));
         let id = CheckId { service: name.clone(), check };
+        if definition.probe.follows_service() {
+            self.tell_checks(name);
+        }
         let command = CheckCommand::Start(id, definition, generation);
         self.outputs.push_back(Output::Check(command));
+    }
+
+    /// Tells the checks of a service about it, where there are some that want to know.
+    pub(super) fn tell_checks(&mut self, name: &ServiceName) {
+        let Some(entry) = self.services.get(name) else { return };
+        let mut checks = entry.service.config().checks.values();
+        if checks.any(|config| config.check.probe.follows_service()) {
+            let command = CheckCommand::Tell(name.clone(), entry.service.surroundings());
+            self.outputs.push_back(Output::Check(command));
+        }
     }
 
     /// Whether every service has a verdict, and every VIP that follows from one is on the host or
@@ -321,7 +385,7 @@ impl Speaker {
         self.services.values_mut().all(|entry| match entry.gate.decision() {
             Decision::Wait => false,
             Decision::Withdraw => true,
-            Decision::Announce | Decision::Serve => {
+            Decision::Announce | Decision::Degrade | Decision::Serve => {
                 entry.service.config().interface.is_none() || !entry.awaits_vip(addresses)
             }
         })

@@ -13,6 +13,8 @@ const WITHDRAW: Duration = Duration::from_millis(500);
 const CLOSE: Duration = Duration::from_millis(200);
 /// For the kernel to remove the addresses.
 const REMOVE: Duration = Duration::from_millis(500);
+/// For hooks to end; the unit kills the daemon after ten seconds.
+const HOOKS: Duration = Duration::from_secs(5);
 
 /// Where the daemon's life stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,6 +26,8 @@ pub(super) enum Phase {
     Closing(Instant),
     /// The addresses go
     Removing(Instant),
+    /// All is done, but for what hooks are told of it
+    Telling(Instant),
     Stopped,
 }
 
@@ -34,9 +38,10 @@ impl Phase {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Withdrawing(_, until) | Self::Closing(until) | Self::Removing(until) => {
-                Some(*until)
-            }
+            Self::Withdrawing(_, until)
+            | Self::Closing(until)
+            | Self::Removing(until)
+            | Self::Telling(until) => Some(*until),
             Self::Running | Self::Stopped => None,
         }
     }
@@ -91,12 +96,18 @@ impl Speaker {
                 self.phase = Phase::Removing(now + REMOVE);
             }
             Phase::Removing(_) if late || self.addresses.is_settled() => {
+                self.phase = Phase::Telling(now + HOOKS);
+            }
+            Phase::Telling(_) if late || self.hooks.under_way().next().is_none() => {
+                self.leave_hooks();
                 self.phase = Phase::Stopped;
                 self.outputs.push_back(Output::Stopped);
             }
-            Phase::Running | Phase::Closing(_) | Phase::Removing(_) | Phase::Stopped => {
-                return false;
-            }
+            Phase::Running
+            | Phase::Closing(_)
+            | Phase::Removing(_)
+            | Phase::Telling(_)
+            | Phase::Stopped => return false,
         }
         true
     }

@@ -235,6 +235,9 @@ pub struct CheckStatus {
     pub name: CheckName,
     /// Kind and target
     pub probe: String,
+    /// A probe that takes longer has failed, in seconds
+    #[serde(default)]
+    pub timeout: f64,
     /// Up, down, or not known yet
     pub state: Verdict,
     /// Outcomes in a row that speak against this
@@ -243,6 +246,9 @@ pub struct CheckStatus {
     pub needed: u32,
     /// Its last probe
     pub last: Option<ProbeStatus>,
+    /// How often it was started anew because nothing was heard of it
+    #[serde(default)]
+    pub restarts: u64,
     /// For metrics: how long probes took
     #[serde(skip)]
     pub durations: Histogram,
@@ -272,6 +278,9 @@ pub struct VipStatus {
     pub present: Option<bool>,
     /// Since when it is announced to every peer that policy and its session allow, if it is
     pub announcing_since: Option<String>,
+    /// It is announced as the last resort
+    #[serde(default)]
+    pub degraded: bool,
     /// Why it is not announced to anybody
     pub reason: Option<String>,
     /// What each peer has of it; if it is not announced, only those that still have something
@@ -373,10 +382,12 @@ impl Speaker {
             Some(CheckStatus {
                 name: name.clone(),
                 probe: config.check.probe.to_string(),
+                timeout: config.check.timeout.as_secs_f64(),
                 state: state.health().verdict(),
                 against,
                 needed,
                 last: state.last().map(|outcome| probe_status(outcome, clock)),
+                restarts: entry.checks.get(name).map_or(0, |check| check.restarts),
                 durations: entry.checks.get(name).map(|c| c.durations.clone()).unwrap_or_default(),
             })
         });
@@ -397,7 +408,8 @@ impl Speaker {
     fn vip_status(&self, vip: IpAddr, entry: &ServiceEntry, clock: Clock) -> VipStatus {
         let interface = entry.service.config().interface.clone();
         let presence = self.addresses.presence(vip);
-        let announcing_since = entry.announced.get(&vip).map(|at| clock.date(*at));
+        let announced = entry.announced.get(&vip);
+        let announcing_since = announced.map(|announced| clock.date(announced.since));
         let reason = match (&announcing_since, presence) {
             (Some(_), Presence::Elsewhere(reason)) => {
                 Some(format!("still on another interface: {reason}"))
@@ -425,6 +437,7 @@ impl Speaker {
                 None => peers.filter_map(|(name, peer)| self.vip_left(vip, name, peer)).collect(),
             },
             announcing_since,
+            degraded: announced.is_some_and(|announced| announced.degraded),
             reason,
         }
     }

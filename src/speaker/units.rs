@@ -89,7 +89,10 @@ impl Speaker {
             self.handle_gate(name, now);
         }
         for check in started {
-            self.start_check(name, check);
+            if let Some(entry) = self.services.get_mut(name) {
+                entry.checks.remove(&check); // it is no restart for want of news
+            }
+            self.start_check(name, check, now);
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use socket2::{SockAddr, SockAddrStorage};
 
+pub(crate) mod process;
 pub(crate) mod signature;
 
 /// Drops every packet of this socket that arrives with a lower TTL or hop limit (RFC 5082).

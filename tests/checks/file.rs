@@ -37,19 +37,18 @@ fn touch(path: &str) {
 
 /// A check that runs.
 struct Running {
-    _commands: mpsc::UnboundedSender<Command>,
+    _checks: driver::Handle,
     reports: mpsc::Receiver<Report>,
 }
 
 impl Running {
     fn start(keys: &str) -> Self {
-        let (commands, receiver) = mpsc::unbounded_channel();
         let (sender, reports) = mpsc::channel(16);
-        driver::spawn(1, receiver, sender).expect("a thread");
+        let checks = driver::spawn(1, sender).expect("a thread");
         let id = CheckId { service: "s".into(), check: "c".into() };
         let start = Command::Start(id, check(keys).into(), Generation(1));
-        commands.send(start).expect("the driver runs");
-        Self { _commands: commands, reports }
+        checks.send(start);
+        Self { _checks: checks, reports }
     }
 
     /// Waits for an outcome with this result.

@@ -6,6 +6,7 @@
 )]
 
 mod dns;
+mod exec;
 mod file;
 mod http;
 mod https;
@@ -41,17 +42,16 @@ fn check(keys: &str) -> Check {
 }
 
 /// Runs checks until each has had an outcome; in the order in which they ended.
-fn probe_all(checks: Vec<Check>) -> Vec<(usize, Outcome)> {
+fn probe_all(definitions: Vec<Check>) -> Vec<(usize, Outcome)> {
     // Installed once for the process, whichever test comes first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let count = checks.len();
-    let (commands, receiver) = mpsc::unbounded_channel();
+    let count = definitions.len();
     let (sender, mut reports) = mpsc::channel(16);
-    driver::spawn(1, receiver, sender).expect("a thread");
-    for (number, check) in checks.into_iter().enumerate() {
+    let checks = driver::spawn(1, sender).expect("a thread");
+    for (number, check) in definitions.into_iter().enumerate() {
         let id = CheckId { service: "s".into(), check: number.to_string().into() };
         let start = Command::Start(id, check.into(), Generation(1));
-        commands.send(start).expect("the driver runs");
+        checks.send(start);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     runtime.expect("a runtime").block_on(async {
@@ -81,11 +81,10 @@ fn failed(text: &str) -> Result<(), String> {
 
 /// Waits until a check has had so many outcomes.
 fn outcomes_of(check: Check, count: usize) -> Vec<Outcome> {
-    let (commands, receiver) = mpsc::unbounded_channel();
     let (sender, mut reports) = mpsc::channel(16);
-    driver::spawn(1, receiver, sender).expect("a thread");
+    let checks = driver::spawn(1, sender).expect("a thread");
     let id = CheckId { service: "s".into(), check: "c".into() };
-    commands.send(Command::Start(id, check.into(), Generation(1))).expect("the driver runs");
+    checks.send(Command::Start(id, check.into(), Generation(1)));
     let mut outcomes = Vec::new();
     while outcomes.len() < count {
         outcomes.push(reports.blocking_recv().expect("the driver runs").outcome);
@@ -102,17 +101,14 @@ fn one_slow_check_never_delays_another() {
     let fast = format!("http = \"http://{good}/\"\ninterval = \"10ms\"\ntimeout = \"10ms\"");
     let mut fast_check = check(&fast);
     fast_check.timeout = PATIENCE; // a busy machine is not the subject here
-    let (commands, receiver) = mpsc::unbounded_channel();
     let (sender, mut reports) = mpsc::channel(16);
-    driver::spawn(1, receiver, sender).expect("a thread");
+    let checks = driver::spawn(1, sender).expect("a thread");
     for number in 0..50 {
         let id = CheckId { service: "slow".into(), check: number.to_string().into() };
-        commands
-            .send(Command::Start(id, check(&slow).into(), Generation(1)))
-            .expect("the driver runs");
+        checks.send(Command::Start(id, check(&slow).into(), Generation(1)));
     }
     let id = CheckId { service: "fast".into(), check: "c".into() };
-    commands.send(Command::Start(id, fast_check.into(), Generation(1))).expect("the driver runs");
+    checks.send(Command::Start(id, fast_check.into(), Generation(1)));
     // Twenty rounds of the fast one before the first of the slow ones has given up.
     for _ in 0..20 {
         let report = reports.blocking_recv().expect("the driver runs");
@@ -149,6 +145,7 @@ fn what_a_probe_is_shows_in_the_status() {
         ("tls = \"192.0.2.1:443\"\nhost = \"a.example\"", "tls 192.0.2.1:443 (a.example)"),
         ("dns = \"192.0.2.1:53\"\nquery = \"example.com a\"", "dns 192.0.2.1:53 example.com. A"),
         ("file = \"/run/up\"", "file /run/up"),
+        ("exec = [\"/usr/lib/web/check\", \"-t\", \"5 s\"]", "exec /usr/lib/web/check -t \"5 s\""),
         ("file = \"/run/down\"\npresent = false", "no file /run/down"),
     ] {
         assert_eq!(check(keys).probe.to_string(), shown);

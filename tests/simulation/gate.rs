@@ -2,6 +2,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use vipcast::bgp::wire::Segment;
 use vipcast::service::admin::{Admin, Keep, Mode};
 use vipcast::speaker::Input;
 
@@ -180,4 +181,34 @@ fn a_service_that_flaps_is_held_down_until_it_is_released() {
     world.run(millis(10));
     assert_eq!(world.routes("tor1"), WEB);
     assert!(world.log_text().contains("service web: released by the operator"));
+}
+
+#[test]
+fn a_service_that_degrades_is_announced_as_the_last_resort_while_it_is_down() {
+    let degraded = "\n[service.web.degraded]\nprepend = 3\ncommunities = [\"65000:666\"]\n";
+    let mut world = World::new(&format!("{}{degraded}", with("when-down = \"degrade\""))).boot();
+    world.run(secs(5));
+    let heard = |world: &mut World| -> (usize, usize) {
+        let routes = &world.router("tor1").routes;
+        let attributes = routes.values().next().expect("a route");
+        let path = attributes.as_path.iter().flat_map(|path| &path.0);
+        let length = path.map(|(Segment::Set(all) | Segment::Sequence(all))| all.len()).sum();
+        (length, attributes.communities.len())
+    };
+    assert_eq!((world.routes("tor1"), heard(&mut world)), (WEB.map(String::from).into(), (1, 0)));
+    world.set_health("web/alive", Health::Broken);
+    world.run(secs(5));
+    assert_eq!((world.routes("tor1"), heard(&mut world)), (WEB.map(String::from).into(), (4, 1)));
+    let web = world.status().services.into_iter().next().expect("there is one");
+    assert!(web.vips.iter().all(|vip| vip.degraded && vip.announcing_since.is_some()));
+    wish(&mut world, Keep::Persistent, Some(Mode::Drain));
+    world.run(secs(1));
+    assert_eq!(world.routes("tor1"), NOTHING, "the operator is stronger");
+    wish(&mut world, Keep::Persistent, None);
+    world.set_health("web/alive", Health::Healthy);
+    world.run(secs(5));
+    assert_eq!((world.routes("tor1"), heard(&mut world)), (WEB.map(String::from).into(), (1, 0)));
+    let log = world.log_text();
+    let line = "announcing 203.0.113.5 as the last resort: check alive: HTTP status 503";
+    assert!(log.contains(line), "{log}");
 }

@@ -2,6 +2,7 @@
 mod bfd;
 mod diagnosis;
 mod gate;
+mod hooks;
 mod learned;
 mod lifecycle;
 mod metrics;

@@ -1,7 +1,9 @@
 //! Services that come, fail, flap and hang.
 use std::fmt::Write;
 
+use vipcast::process::Surroundings;
 use vipcast::route::Family;
+use vipcast::speaker::Input;
 
 use crate::world::{Health, World};
 use crate::{BASE, NOTHING, WEB, millis, secs};
@@ -180,4 +182,71 @@ fn a_service_that_nothing_probes_any_more_is_withdrawn() {
     assert!(took >= secs(10), "a busy host has its time: {took:?}");
     let reason = world.status().services[0].reason.clone();
     assert_eq!(reason.as_deref(), Some("no result yet of check alive"));
+}
+
+#[test]
+fn an_operator_need_not_wait_for_the_next_probe() {
+    let slow = BASE.replace("interval = \"1s\"", "interval = \"1h\"");
+    let mut world = World::new(&slow).boot();
+    world.run(secs(5));
+    world.set_health("web/alive", Health::Broken);
+    for (number, routes) in [(1, &WEB[..]), (2, &WEB[..]), (3, &NOTHING[..])] {
+        world.feed(Input::Probe(None));
+        world.run(secs(1));
+        assert_eq!(world.routes("tor1"), routes, "probe {number}");
+    }
+    world.set_health("web/alive", Health::Healthy);
+    for _ in 0..2 {
+        world.feed(Input::Probe(Some("web".into())));
+        world.feed(Input::Probe(Some("other".into())));
+        world.run(secs(1));
+    }
+    assert_eq!(world.routes("tor1"), WEB);
+}
+
+#[test]
+fn a_check_that_is_never_heard_of_is_started_anew_and_counted() {
+    let mut world = World::new(BASE);
+    world.set_health("web/alive", Health::Stuck);
+    let mut world = world.boot();
+    // Three intervals, the timeout, and ten seconds for a busy host.
+    world.run(secs(13));
+    assert!(!world.log_text().contains("starting anew"));
+    world.run(secs(2));
+    assert!(world.log_text().contains("check alive has had no result for too long"));
+    world.run(secs(28));
+    let restarts = |world: &World| {
+        let checks = world.status().services.into_iter().flat_map(|service| service.checks);
+        checks.map(|check| check.restarts).collect::<Vec<_>>()
+    };
+    assert_eq!(restarts(&world), [3], "each has its time");
+    world.set_health("web/alive", Health::Healthy);
+    world.run(secs(20));
+    assert_eq!((world.routes("tor1"), restarts(&world)), (WEB.map(String::from).into(), vec![4]));
+}
+
+#[test]
+fn checks_that_run_programs_know_the_vips_and_the_state_of_their_service() {
+    let exec = BASE.replace("http = \"http://203.0.113.5/healthz\"", "exec = [\"/bin/true\"]");
+    let mut world = World::new(&exec);
+    world.set_health("web/alive", Health::Silent);
+    let mut world = world.boot();
+    let told = |world: &World| {
+        let Surroundings { vips, state } = &world.told[&"web".into()];
+        (vips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), *state)
+    };
+    assert_eq!(told(&world), ("203.0.113.5".into(), "unknown"));
+    world.set_health("web/alive", Health::Healthy);
+    world.run(secs(5));
+    assert_eq!(told(&world), ("203.0.113.5".into(), "up"));
+    world.set_health("web/alive", Health::Broken);
+    world.run(secs(5));
+    assert_eq!(told(&world), ("203.0.113.5".into(), "down"));
+    let more = exec.replace("[\"203.0.113.5\"]", "[\"203.0.113.5\", \"203.0.113.6\"]");
+    world.reload(&more);
+    assert_eq!(told(&world), ("203.0.113.5 203.0.113.6".into(), "down"));
+    // Nobody else wants to know.
+    let mut world = World::new(BASE).boot();
+    world.run(secs(5));
+    assert!(world.told.is_empty());
 }

@@ -31,7 +31,9 @@ use vipcast::netlink::{
     Address, Event as NetlinkEvent, Forwards, Link, Neighbour, NextHop, Request, Route, RouteEvent,
     RouteKey, RouteRequest,
 };
-use vipcast::route::{Asn, Attributes, Family, PeerName, ScopedAddress};
+use vipcast::process::{Environment, Surroundings};
+use vipcast::route::{Asn, Attributes, Family, PeerName, ScopedAddress, ServiceName};
+use vipcast::service::hooks::{Report as HookReport, Run};
 use vipcast::speaker::notice::Notice;
 use vipcast::speaker::routes::{PeerRoutes, Snapshot};
 use vipcast::speaker::status::{Clock, Status};
@@ -193,6 +195,13 @@ pub(crate) struct World {
     pub(crate) stopped: bool,
     /// When each kind of goodbye was seen, in order
     pub(crate) goodbyes: Vec<&'static str>,
+    /// What hooks were told
+    pub(crate) hooks: Vec<String>,
+    /// How long a hook takes, and how it ends
+    pub(crate) hook: (Duration, Result<(), Failure>),
+    hooks_under_way: Vec<(Instant, ServiceName)>,
+    /// What checks that run programs know of their services
+    pub(crate) told: BTreeMap<ServiceName, Surroundings>,
     bfd: Sessions,
     schedule: Schedule,
     checks: BTreeMap<CheckId, (Arc<Check>, Generation)>,
@@ -246,6 +255,10 @@ impl World {
             requests: Vec::new(),
             stopped: false,
             goodbyes: Vec::new(),
+            hooks: Vec::new(),
+            hook: (Duration::ZERO, Ok(())),
+            hooks_under_way: Vec::new(),
+            told: BTreeMap::new(),
             bfd: Sessions::new(5),
             schedule: Schedule::new(9),
             checks: BTreeMap::new(),
@@ -489,6 +502,8 @@ impl World {
         self.settle();
         while self.now < end && !truth(self) {
             let probes = self.probes.iter().map(|probe| probe.ends);
+            let hooks = self.hooks_under_way.iter().map(|(ends, _)| *ends);
+            let probes = probes.chain(hooks);
             let routers = self.routers.values().filter_map(|router| {
                 let bgp = router.connection.as_ref().and_then(|(_, c)| c.poll_timeout());
                 bgp.into_iter().chain(router.bfd.as_ref().and_then(Sessions::poll_timeout)).min()
@@ -521,6 +536,12 @@ impl World {
         }
         while let Some(id) = self.schedule.poll_due(now) {
             self.start_probe(id);
+        }
+        for (_, service) in
+            self.hooks_under_way.extract_if(.., |(ends, _)| *ends <= now).collect::<Vec<_>>()
+        {
+            let (took, result) = self.hook.clone();
+            self.feed(Input::HookEnded(HookReport { service, result, took }));
         }
         let (ended, running) =
             std::mem::take(&mut self.probes).into_iter().partition(|p| p.ends <= now);
@@ -569,6 +590,31 @@ impl World {
         }
     }
 
+    fn carry_out_check(&mut self, command: CheckCommand) {
+        match command {
+            CheckCommand::Start(id, check, generation) => {
+                self.schedule.insert(id.clone(), check.pace, self.now);
+                self.probes.retain(|probe| probe.id != id);
+                self.checks.insert(id, (check, generation));
+                while let Some(due) = self.schedule.poll_due(self.now) {
+                    self.start_probe(due);
+                }
+            }
+            CheckCommand::Stop(id) => {
+                self.schedule.remove(&id);
+                self.checks.remove(&id);
+                self.probes.retain(|probe| probe.id != id);
+            }
+            CheckCommand::Pace(id, mode) => {
+                self.schedule.set_mode(&id, mode, self.now);
+            }
+            CheckCommand::Hasten(id) => self.schedule.hasten(&id, self.now),
+            CheckCommand::Tell(service, surroundings) => {
+                self.told.insert(service, surroundings);
+            }
+        }
+    }
+
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Connect(peer, serial, _, to, _) => self.connect(peer, serial, to),
@@ -592,22 +638,8 @@ impl World {
                 }
             }
             Output::Bfd(command) => self.command_bfd(command),
-            Output::Check(CheckCommand::Start(id, check, generation)) => {
-                self.schedule.insert(id.clone(), check.pace, self.now);
-                self.probes.retain(|probe| probe.id != id);
-                self.checks.insert(id, (check, generation));
-                while let Some(due) = self.schedule.poll_due(self.now) {
-                    self.start_probe(due);
-                }
-            }
-            Output::Check(CheckCommand::Stop(id)) => {
-                self.schedule.remove(&id);
-                self.checks.remove(&id);
-                self.probes.retain(|probe| probe.id != id);
-            }
-            Output::Check(CheckCommand::Pace(id, mode)) => {
-                self.schedule.set_mode(&id, mode, self.now);
-            }
+            Output::Check(command) => self.carry_out_check(command),
+            Output::Hook(run) => self.run_hook(*run),
             Output::Netlink(request) => self.ask_kernel(request),
             Output::FindRouterId(_) => self.feed(Input::RouterId(self.reachable.clone())),
             Output::Notice(notice) => self.log.push(notice),
@@ -628,6 +660,16 @@ impl World {
             Output::Advertise(links) => self.advertised = links.into_keys().collect(),
             Output::SetUserTimeout(..) | Output::Listen(..) => {}
         }
+    }
+
+    fn run_hook(&mut self, run: Run) {
+        let Environment { service, surroundings, reason, .. } = run.environment;
+        assert!(!self.hooks_under_way.iter().any(|(_, other)| *other == service));
+        let reason = reason.expect("a reason, or an empty one");
+        let told = format!("{service} {} ({}) {reason}", run.hook, surroundings.state);
+        self.hooks.push(told.trim_end().into());
+        let (took, _) = self.hook;
+        self.hooks_under_way.push((self.now + took, service));
     }
 
     fn connect(&mut self, peer: PeerName, serial: Serial, to: ScopedAddress) {

@@ -1,4 +1,5 @@
 //! `vipcast`: talks to the daemon.
+mod check;
 mod operation;
 
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -56,6 +57,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Probe services now, by the daemon if it runs; show how long that took and why it failed
+    Check(check::Arguments),
     #[command(flatten)]
     Operation(Operation),
     /// End the session with a peer and begin another, whatever it has refused before
@@ -82,7 +85,9 @@ fn main() -> ExitCode {
     match result.and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            if !text.is_empty() {
+                let _ = writeln!(std::io::stderr(), "{text}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -107,6 +112,14 @@ async fn run(directory: &Path, command: Command) -> Result<String, String> {
             Ok(String::new())
         }
         Command::Operation(operation) => operation.run(directory).await,
+        Command::Check(arguments) => {
+            let (text, is_good) = arguments.run(directory, style()).await?;
+            if is_good {
+                return Ok(text);
+            }
+            print(&text)?;
+            Err(String::new()) // all is said
+        }
         Command::Reset { peer, reason } => {
             let reset = client::reset(directory, &peer.into(), &reason).await;
             reset.map_err(|error| error.to_string())?;

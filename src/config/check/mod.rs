@@ -1,6 +1,7 @@
 //! `[service.*.check.*]`: a file for each kind of check, and what all have in common.
 mod dns;
 mod endpoint;
+mod exec;
 mod file;
 mod http;
 mod tcp;
@@ -9,20 +10,22 @@ mod trust;
 mod udp;
 mod unit;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::problem::{Place, Problem};
+use super::resolve;
 use super::table::{Located, Table, asked_by, untext};
 use super::value::{Percent, Text};
 use crate::check::schedule::Pace;
 use crate::check::tcp::Tcp;
 use crate::check::{Check, Probe};
-use crate::service::CheckConfig;
+use crate::route::GroupName;
 use crate::service::health::Thresholds;
+use crate::service::{CheckConfig, Require};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -59,6 +62,7 @@ const KINDS: &[Kind] = &[
     kind("dns", "\"203.0.113.5:53\"", dns::read, REPEATED),
     kind("file", "\"/run/web.up\"", file::read, ONCE),
     kind("unit", "\"nginx.service\"", unit::read, ONCE),
+    kind("exec", "[\"/usr/lib/web/check\"]", exec::read, REPEATED),
 ];
 
 const fn kind(
@@ -71,7 +75,7 @@ const fn kind(
 }
 
 /// Keys that say kinds of later versions, or go with them.
-const LATER: &[&str] = &["grpc", "exec"];
+const LATER: &[&str] = &["grpc"];
 
 /// The keys of which a check has one.
 pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
@@ -84,7 +88,7 @@ pub(super) fn broken() -> CheckConfig {
     let pace = Pace { steady: INTERVAL, changing: INTERVAL, down: INTERVAL, jitter_percent: 0 };
     let probe = Tcp::to(target).into();
     let check = Arc::new(Check { probe, timeout: TIMEOUT, pace });
-    CheckConfig { check, thresholds: Thresholds { rise: RISE, fall: FALL } }
+    CheckConfig { check, thresholds: Thresholds { rise: RISE, fall: FALL }, group: None }
 }
 
 /// `[service.*.check.*]`; `None` where it cannot be used.
@@ -92,7 +96,9 @@ pub(super) fn check(
     mut table: Table<'_>,
     vips: &[Located<IpAddr>],
     keep_address: bool,
+    groups: &BTreeMap<GroupName, Require>,
 ) -> Option<CheckConfig> {
+    let group = group(&mut table, groups);
     let (pace, timeout) = pace(&mut table);
     let written: Vec<_> =
         KINDS.iter().filter_map(|kind| Some((kind, table.has(kind.key)?))).collect();
@@ -114,7 +120,14 @@ pub(super) fn check(
     }
     table.finish();
     let check = Arc::new(Check { probe: probe?, timeout, pace });
-    Some(CheckConfig { check, thresholds })
+    Some(CheckConfig { check, thresholds, group })
+}
+
+/// `group`, one of those that there are.
+fn group(table: &mut Table<'_>, groups: &BTreeMap<GroupName, Require>) -> Option<GroupName> {
+    let written = table.optional::<String>("group")?;
+    let known = groups.keys().map(|name| (name.as_ref(), name.clone()));
+    resolve(table, "group", &written, known)
 }
 
 /// Whether there were any. They are no suggestions for checks that have a kind.

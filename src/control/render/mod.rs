@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::route::ServiceName;
+use crate::route::{CheckName, ServiceName};
 use crate::service::health::Verdict;
 use crate::speaker::received::Accepted;
 use crate::speaker::routes::{NotSent, PeerRoutes, SentRoute};
@@ -51,6 +51,41 @@ pub fn routes(peers: &[PeerRoutes], style: Style) -> String {
     for peer in peers {
         page.now = peer.time.parse().ok();
         page.routes(peer);
+    }
+    page.text
+}
+
+/// What became of a probe.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// Of which service
+    pub service: ServiceName,
+    /// Of which check
+    pub check: CheckName,
+    /// Kind and target
+    pub probe: String,
+    /// How long it took, in seconds, and why it failed, if it did; `None`: nothing was heard of it
+    pub result: Option<(f64, Option<String>)>,
+}
+
+/// Draws probes, in the order of their services.
+#[must_use]
+pub fn probed(all: &[Probed], style: Style) -> String {
+    let mut page = Page { text: String::new(), style, now: None };
+    let mut service = None;
+    for probed in all {
+        if service.replace(&probed.service) != Some(&probed.service) {
+            page.line(0, probed.service.as_ref());
+        }
+        let (mark, text) = match &probed.result {
+            None => (Mark::Open, "no result in good time".into()),
+            Some((took, None)) => (Mark::Good, format!("ok in {:.1}ms", took * 1000.0)),
+            Some((took, Some(error))) => {
+                (Mark::Bad, format!("failed after {:.1}ms: {error}", took * 1000.0))
+            }
+        };
+        page.marked(4, mark, &format!("check {}  {}", probed.check, probed.probe));
+        page.line(6, &text);
     }
     page.text
 }
@@ -297,7 +332,9 @@ impl Page {
             has if has < selected => Mark::Open,
             _ => Mark::Good,
         };
-        let mut text = format!("{address}  {on}, announced to {has} of ");
+        let mark = if vip.degraded && has > 0 { Mark::Open } else { mark };
+        let how = if vip.degraded { "announced as the last resort" } else { "announced" };
+        let mut text = format!("{address}  {on}, {how} to {has} of ");
         text += &plural(selected, "peer", "peers");
         if has > 0 {
             let _ = write!(text, " for {}", self.ago(since));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rib::Rib;
-use crate::route::{PeerName, Weight};
+use crate::route::{Degradation, Merit, PeerName, Weight};
 
 fn rib(policy: Policy) -> Rib {
     let mut rib = Rib::default();
@@ -15,7 +15,7 @@ fn rib(policy: Policy) -> Rib {
 }
 
 fn set_vip(rib: &mut Rib, vip: IpAddr, announced: bool) -> BTreeSet<IpNet> {
-    if announced { rib.announce(vip, None) } else { rib.withdraw(vip) }
+    if announced { rib.announce(vip, Merit::Healthy(None)) } else { rib.withdraw(vip) }
 }
 
 /// Everything that a peer is to be told.
@@ -77,13 +77,45 @@ fn an_aggregate_lives_as_long_as_one_of_its_vips() {
 }
 
 #[test]
+fn an_aggregate_is_worse_only_where_none_of_its_vips_is_healthy() {
+    let attributes = Attributes { med: Some(50), prepend: 1, ..communities(&["65000:1"]) };
+    let aggregate = Advertisement {
+        aggregation_length_v4: 24,
+        attributes: attributes.clone(),
+        ..advertisement(&["p"], &["tor1"])
+    };
+    let mut rib = rib(policy(&[("aggregate", aggregate)]));
+    let Attributes { communities: worst, .. } = communities(&["65000:666"]);
+    let worse =
+        Degradation { communities: worst.clone(), prepend: Some(9), ..Degradation::default() };
+    let worse = Arc::new(worse);
+    let last_resort = Merit::LastResort(Some(Weight(100)), worse);
+    let mut exported = |vip: &str, merit: &Merit| {
+        rib.announce(ip(vip), merit.clone());
+        let exported = rib.export(net("192.0.2.0/24"), &"tor1".into()).expect("it is announced");
+        Attributes::clone(&exported)
+    };
+    let mut degraded = Attributes { prepend: 9, weight: Some(Weight(100)), ..attributes.clone() };
+    degraded.communities.extend(worst);
+    let healthy = Merit::Healthy(None);
+    for (vip, merit, expected) in [
+        ("192.0.2.1", &healthy, &attributes),
+        ("192.0.2.2", &last_resort, &attributes),
+        ("192.0.2.1", &last_resort, &degraded),
+        ("192.0.2.2", &healthy, &attributes),
+    ] {
+        assert_eq!(exported(vip, merit), *expected, "{vip} {merit:?}");
+    }
+}
+
+#[test]
 fn an_aggregate_has_the_weight_of_the_heaviest_of_its_vips() {
     let aggregate = Advertisement { aggregation_length_v4: 24, ..advertisement(&["p"], &["tor1"]) };
     let other = Advertisement { pools: ["q".into()].into(), ..aggregate.clone() };
     let mut rib = rib(policy(&[("aggregate", aggregate), ("other", other)]));
     let mut weight = |vip: &str, announced: Option<Option<u16>>| {
         let changed = match announced {
-            Some(weight) => rib.announce(ip(vip), weight.map(Weight)),
+            Some(weight) => rib.announce(ip(vip), Merit::Healthy(weight.map(Weight))),
             None => rib.withdraw(ip(vip)),
         };
         assert_eq!(changed, nets(&["192.0.2.0/24"]));
@@ -220,7 +252,7 @@ const PEERS: [&str; 3] = ["tor1", "tor2", "tor3"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Announce(IpAddr, Option<Weight>),
+    Announce(IpAddr, Merit),
     Withdraw(IpAddr),
     SetPolicy(Policy),
 }
@@ -265,10 +297,23 @@ prop_compose! {
     }
 }
 
+fn any_merit() -> impl Strategy<Value = Merit> {
+    let weight = prop::option::of((1..4_u16).prop_map(Weight));
+    let med = prop::option::of(7..9_u32);
+    let prepend = prop::option::of(1..3_u8);
+    (weight, prop::option::of((med, prepend))).prop_map(|(weight, worse)| match worse {
+        None => Merit::Healthy(weight),
+        Some((med, prepend)) => {
+            let Attributes { communities, .. } = communities(&["65000:666"]);
+            let worse = Degradation { communities, med, prepend, ..Degradation::default() };
+            Merit::LastResort(weight, Arc::new(worse))
+        }
+    })
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        2 => (any_vip(), prop::option::of((1..4_u16).prop_map(Weight)))
-            .prop_map(|(vip, weight)| Step::Announce(vip, weight)),
+        2 => (any_vip(), any_merit()).prop_map(|(vip, merit)| Step::Announce(vip, merit)),
         2 => any_vip().prop_map(Step::Withdraw),
         1 => any_policy().prop_map(Step::SetPolicy),
     ]
@@ -277,11 +322,12 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// What a peer should have, worked out from nothing but what is wanted.
 fn naive(
     policy: &Policy,
-    wanted: &BTreeMap<IpAddr, Option<Weight>>,
+    wanted: &BTreeMap<IpAddr, Merit>,
     peer: &PeerName,
 ) -> BTreeMap<IpNet, Attributes> {
     let mut routes: BTreeMap<IpNet, Attributes> = BTreeMap::new();
-    for (vip, weight) in wanted {
+    let mut merits: BTreeMap<IpNet, Merit> = BTreeMap::new();
+    for (vip, merit) in wanted {
         for advertisement in policy.advertisements.values() {
             let in_pool = |(name, pool): (&_, &Pool)| {
                 advertisement.pools.contains(name)
@@ -302,7 +348,17 @@ fn naive(
             route.extended_communities.extend(extended);
             route.large_communities.extend(large_communities);
             route.med = *med;
-            route.weight = route.weight.max(*weight);
+            let greatest = merits.entry(prefix).or_insert_with(|| merit.clone());
+            *greatest = greatest.clone().max(merit.clone());
+        }
+    }
+    for (prefix, merit) in merits {
+        let route = routes.entry(prefix).or_default();
+        route.weight = merit.weight();
+        if let Merit::LastResort(_, worse) = merit {
+            route.communities.extend(&worse.communities);
+            route.med = worse.med.or(route.med);
+            route.prepend = worse.prepend.unwrap_or(0);
         }
     }
     routes
@@ -315,14 +371,14 @@ proptest! {
     fn the_returned_prefixes_are_all_that_changed(steps in vec(any_step(), 0..60)) {
         let mut rib = Rib::default();
         let mut policy = Policy::default();
-        let mut wanted: BTreeMap<IpAddr, Option<Weight>> = BTreeMap::new();
+        let mut wanted: BTreeMap<IpAddr, Merit> = BTreeMap::new();
         let mut told: BTreeMap<PeerName, BTreeMap<IpNet, Attributes>> =
             PEERS.map(|peer| (peer.into(), BTreeMap::new())).into();
         for step in steps {
             let changed = match step {
-                Step::Announce(vip, weight) => {
-                    wanted.insert(vip, weight);
-                    rib.announce(vip, weight)
+                Step::Announce(vip, merit) => {
+                    wanted.insert(vip, merit.clone());
+                    rib.announce(vip, merit)
                 }
                 Step::Withdraw(vip) => {
                     wanted.remove(&vip);

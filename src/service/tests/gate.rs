@@ -46,6 +46,29 @@ fn without_obstacles_the_verdict_decides() {
 }
 
 #[test]
+fn a_service_that_degrades_is_announced_while_it_is_down_but_not_against_the_operators_wish() {
+    let begin = start();
+    let mut gate = up(Config { degrades: true, ..damped() }, begin);
+    gate.handle_verdict(Verdict::Down, begin);
+    assert_eq!(gate.decision(), Decision::Degrade);
+    gate.set_wishes(wish(Mode::Drain), begin);
+    assert_eq!(gate.decision(), Decision::Serve);
+    gate.set_wishes(wish(Mode::Down), begin);
+    assert_eq!(gate.decision(), Decision::Withdraw);
+    gate.set_wishes(Wishes::default(), begin);
+    assert_eq!(gate.decision(), Decision::Degrade);
+    gate.handle_verdict(Verdict::Unknown, begin);
+    assert_eq!(gate.decision(), Decision::Wait, "nothing is known");
+    // What flaps is the last resort as what is down is.
+    gate.handle_verdict(Verdict::Up, begin);
+    (0..3).for_each(|_| {
+        gate.handle_verdict(Verdict::Down, begin);
+        gate.handle_verdict(Verdict::Up, begin);
+    });
+    assert_eq!(gate.decision(), Decision::Degrade);
+}
+
+#[test]
 fn what_is_drained_is_withdrawn_at_once_and_served_for_the_drain_time() {
     let begin = start();
     let mut gate = up(gate(), begin);
@@ -214,10 +237,10 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn nothing_is_announced_that_is_not_up_or_that_the_operator_has_taken_out(
-        steps in vec(step(), 0..60),
+        steps in vec(step(), 0..60), degrades: bool,
     ) {
         let mut now = start();
-        let mut gate = Gate::new(Config { announce_delay: secs(3), ..damped() });
+        let mut gate = Gate::new(Config { announce_delay: secs(3), degrades, ..damped() });
         let (mut verdict, mut wishes) = (Verdict::Unknown, Wishes::default());
         for step in steps {
             match step {
@@ -235,7 +258,11 @@ proptest! {
                     gate.handle_timeout(now);
                 }
             }
-            let is_announced = gate.decision().is_announced();
+            let is_announced = gate.decision() == Decision::Announce;
+            // As the last resort, whatever its health, if there is any knowledge of that.
+            let is_last_resort = gate.decision() == Decision::Degrade;
+            let may_degrade = degrades && verdict != Verdict::Unknown;
+            prop_assert!(!is_last_resort || may_degrade && wishes.strongest().is_none());
             let is_free = verdict == Verdict::Up && wishes.strongest().is_none();
             prop_assert!(is_free || !is_announced);
             // What keeps a healthy one back has a name and an end.

@@ -22,5 +22,10 @@ fn thresholds(rise: u32, fall: u32) -> Thresholds {
 
 /// Nothing stands in the way, and nothing is drained for long.
 fn gate() -> Config {
-    Config { drain_time: Duration::from_secs(5), announce_delay: Duration::ZERO, damping: None }
+    Config {
+        drain_time: Duration::from_secs(5),
+        announce_delay: Duration::ZERO,
+        degrades: false,
+        damping: None,
+    }
 }

@@ -19,7 +19,7 @@ fn check(port: u16, rise: u32, fall: u32) -> CheckConfig {
     let target = SocketAddr::from(([127, 0, 0, 1], port));
     let probe = Tcp::to(target).into();
     let check = Arc::new(Check { probe, timeout: second, pace });
-    CheckConfig { check, thresholds: thresholds(rise, fall) }
+    CheckConfig { check, thresholds: thresholds(rise, fall), group: None }
 }
 
 fn config(require: Require, checks: &[(&str, CheckConfig)]) -> Config {
@@ -27,9 +27,12 @@ fn config(require: Require, checks: &[(&str, CheckConfig)]) -> Config {
         vips: vec!["192.0.2.1".parse().expect("an address")],
         interface: Some("lo".into()),
         keep_address: true,
+        hooks: None,
         gate: gate(),
         unit: None,
         weight: None,
+        degraded: None,
+        groups: BTreeMap::new(),
         require,
         checks: checks.iter().map(|(name, check)| ((*name).into(), check.clone())).collect(),
     }
@@ -52,6 +55,29 @@ fn failure(text: &str) -> Outcome {
 fn verdicts(service: &Service) -> BTreeMap<CheckName, Verdict> {
     let checks = service.checks().iter();
     checks.map(|(name, check)| (name.clone(), check.health().verdict())).collect()
+}
+
+#[test]
+fn a_group_counts_as_one_check_that_is_up_when_enough_of_its_own_are() {
+    use Verdict::{Down, Unknown, Up};
+    let grouped = |port| CheckConfig { group: Some("backends".into()), ..check(port, 1, 1) };
+    let checks = [("alive", check(1, 1, 1)), ("one", grouped(2)), ("two", grouped(3))];
+    let config = Config {
+        groups: [("backends".into(), Require::AtLeast(1))].into(),
+        ..config(Require::All, &checks)
+    };
+    let mut service = Service::new(config);
+    for (name, outcome, expected) in [
+        ("alive", success(), Unknown),
+        ("one", failure("no"), Unknown),
+        ("two", success(), Up),
+        ("two", failure("no"), Down),
+        ("one", success(), Up),
+        ("alive", failure("no"), Down),
+    ] {
+        service.handle_outcome(&name.into(), outcome);
+        assert_eq!(service.verdict(), expected, "{name}");
+    }
 }
 
 #[test]
