@@ -3,7 +3,8 @@
 //! One daemon per host checks local services ([`check`]), decides which of them deserve their VIPs
 //! ([`service`]), puts these on an interface ([`netlink`]), works out which routes each router
 //! should have ([`rib`]) and tells it over BGP ([`bgp`]), while BFD ([`bfd`]) watches the path. Routers
-//! that are known by an interface alone find this host by its advertisements ([`ndp`]).
+//! that are known by an interface alone find this host by its advertisements ([`ndp`]). What
+//! systemd does with a service's unit is known before any check could tell ([`units`]).
 //! [`speaker`] owns all of that as one state machine; [`daemon`] runs it. [`config`] is what the
 //! operator wrote, [`secret`] what it only points at, and [`process`] runs the programs that are named
 //! there. [`control`] and [`metrics`] are how one looks at it, [`route`] holds the words that all of
@@ -43,3 +44,4 @@ pub mod secret;
 pub mod service;
 pub mod speaker;
 mod sys;
+pub mod units;

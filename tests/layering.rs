@@ -11,26 +11,30 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("route", &[]),
+    ("units", &[]),
     ("bfd", &["route", "sys"]),
     ("bgp", &["route", "sys"]),
     ("process", &["route", "sys"]),
-    ("check", &["process", "route", "sys"]),
+    ("check", &["process", "route", "sys", "units"]),
     ("netlink", &["route", "sys"]),
     ("ndp", &["netlink", "sys"]),
     ("rib", &["route"]),
-    ("service", &["check", "process", "route"]),
-    ("config", &["bfd", "bgp", "check", "process", "rib", "route", "service", "sys"]),
+    ("service", &["check", "process", "route", "units"]),
+    ("config", &["bfd", "bgp", "check", "process", "rib", "route", "service", "sys", "units"]),
     (
         "speaker",
-        &["bfd", "bgp", "check", "config", "netlink", "process", "rib", "route", "service"],
+        &[
+            "bfd", "bgp", "check", "config", "netlink", "process", "rib", "route", "service",
+            "units",
+        ],
     ),
-    ("control", &["bfd", "route", "service", "speaker", "sys"]),
+    ("control", &["bfd", "route", "service", "speaker", "sys", "units"]),
     ("metrics", &["bfd", "control", "service", "speaker", "sys"]),
     (
         "daemon",
         &[
             "bfd", "bgp", "check", "config", "control", "metrics", "ndp", "netlink", "process",
-            "route", "service", "speaker", "sys",
+            "route", "service", "speaker", "sys", "units",
         ],
     ),
 ];

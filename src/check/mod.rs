@@ -18,6 +18,7 @@ pub mod tcp;
 pub mod tls;
 pub mod trust;
 pub mod udp;
+pub mod unit;
 mod watch;
 
 #[cfg(test)]
@@ -95,6 +96,8 @@ kinds! {
     Dns(dns::Dns),
     /// A file that is there or is not
     File(file::File),
+    /// A unit of systemd
+    Unit(unit::Unit),
     /// A program that says so
     Exec(exec::Exec),
 }
@@ -152,6 +155,7 @@ struct Shared {
     clients: http::Clients,
     verifiers: trust::Verifiers,
     watcher: watch::Watcher,
+    units: unit::Watcher,
     services: driver::Services,
 }
 

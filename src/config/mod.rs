@@ -22,6 +22,7 @@ mod secret;
 mod service;
 mod syntax;
 mod table;
+mod unit;
 mod value;
 
 use std::collections::BTreeMap;

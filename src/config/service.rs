@@ -8,9 +8,9 @@ use super::check::{broken, check};
 use super::peer::Peers;
 use super::policy::{self, Communities};
 use super::problem::{Place, Problem, listed};
-use super::table::{LATER, Located, Reading, Table, untext};
+use super::table::{Located, Reading, Table, untext};
 use super::value::{Text, Written, WrittenRequire};
-use super::{Named, address, gate, hooks, in_order, name};
+use super::{Named, address, gate, hooks, in_order, name, unit};
 use crate::rib::policy::Policy;
 use crate::route::{CheckName, Degradation, GroupName, ServiceName, Weight};
 use crate::service::{CheckConfig, Config, Require};
@@ -58,7 +58,6 @@ pub(super) fn services(
 }
 
 fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
-    table.later(&["unit"], LATER);
     table.needs("vips", "[\"203.0.113.5\"]");
     let vips = table.elements::<Text<IpAddr>>("vips", "write vips = [\"203.0.113.5\"]");
     let vips = vips.unwrap_or_default();
@@ -72,6 +71,7 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
     let weight = table.number("weight", WEIGHTS).map(|weight| Weight(weight.value));
     let gate = gate::gate(&mut table, degraded.is_some());
     let hooks = hooks::hooks(&mut table);
+    let unit = unit::name(&mut table);
     let require = table.optional::<WrittenRequire>("require");
     let (groups, written_groups) = groups(&mut table);
     let checks = checks(&mut table, &vips, keep_address, &groups);
@@ -92,6 +92,7 @@ fn service(mut table: Table<'_>, known: &Known<'_>) -> (Config, Vec<Place>) {
         gate,
         degraded,
         hooks,
+        unit,
         weight,
         checks,
     };

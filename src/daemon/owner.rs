@@ -1,7 +1,7 @@
 //! The owner's loop: wait for a fact, hand it to the [`Speaker`], carry out what it wishes.
 #![expect(clippy::disallowed_methods, reason = "driver: clock, timers and tasks")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,6 +24,7 @@ use crate::service::hooks;
 use crate::speaker::notice::{Level, Notice};
 use crate::speaker::status::{Clock, Summary};
 use crate::speaker::{Input, Output, Speaker};
+use crate::units::{self, UnitName};
 use crate::{bfd, bgp, check, ndp, netlink};
 
 /// How long the last words to peers may take after everything else is done.
@@ -69,6 +70,8 @@ pub(super) struct Owner {
     from_advertising: mpsc::UnboundedReceiver<Option<String>>,
     netlink: mpsc::UnboundedSender<netlink::Request>,
     from_netlink: mpsc::Receiver<netlink::Event>,
+    watch_units: mpsc::UnboundedSender<BTreeSet<UnitName>>,
+    from_units: mpsc::Receiver<units::Event>,
     signals: Signals,
     /// Reading the configuration again, and who waits for that
     loading: Option<(JoinHandle<Loaded>, Waiting)>,
@@ -94,6 +97,7 @@ enum Wake {
     /// Router advertisements cannot be sent, or can again
     Advertising(Option<String>),
     Check(check::driver::Report),
+    Unit(units::Event),
     Hook(hooks::Report),
     Client(Request),
     /// Metrics cannot be served, or can again
@@ -122,6 +126,9 @@ impl Owner {
         let (advertise, advertised) = mpsc::unbounded_channel();
         let (troubles, from_advertising) = mpsc::unbounded_channel();
         tokio::spawn(ndp::driver::run(advertised, troubles));
+        let (watch_units, watched_units) = mpsc::unbounded_channel();
+        let (unit_events, from_units) = mpsc::channel(QUEUE);
+        tokio::spawn(units::driver::run(watched_units, unit_events));
         let signals = Signals {
             hangup: signal(SignalKind::hangup())?,
             user: signal(SignalKind::user_defined1())?,
@@ -141,6 +148,8 @@ impl Owner {
             from_advertising,
             netlink,
             from_netlink,
+            watch_units,
+            from_units,
             signals,
             loading: None,
             reload_error: None,
@@ -195,6 +204,7 @@ impl Owner {
             _ = self.signals.interrupt.recv() => Wake::Stop,
             Some(event) = self.links.from_bfd.recv() => Wake::Bfd(event),
             () = time => Wake::Time,
+            Some(event) = self.from_units.recv() => Wake::Unit(event),
             Some(report) = self.links.from_checks.recv() => Wake::Check(report),
             Some(event) = self.from_peers.recv() => Wake::Peer(event),
             Some(event) = self.from_netlink.recv() => Wake::Netlink(event),
@@ -214,6 +224,12 @@ impl Owner {
         match wake {
             Wake::Bfd(event) => self.speaker.handle(Input::Bfd(event), now),
             Wake::Check(report) => self.speaker.handle(Input::Probed(report), now),
+            Wake::Unit(units::Event::State(unit, state)) => {
+                self.speaker.handle(Input::Unit(unit, state), now);
+            }
+            Wake::Unit(units::Event::Unreachable(trouble)) => {
+                self.speaker.handle(Input::CannotWatchUnits(trouble), now);
+            }
             Wake::Hook(report) => self.speaker.handle(Input::HookEnded(report), now),
             Wake::Netlink(event) => self.speaker.handle(Input::Netlink(event), now),
             Wake::Advertising(trouble) => {
@@ -333,7 +349,8 @@ impl Owner {
                 Output::Advertise(interfaces) => drop(self.advertise.send(interfaces)),
                 Output::Check(command) => self.links.checks.send(command),
                 Output::Hook(run) => self.hooks.run(*run),
-                // That task ends with this one.
+                // Those tasks end with this one.
+                Output::WatchUnits(units) => drop(self.watch_units.send(units)),
                 Output::Netlink(request) => drop(self.netlink.send(request)),
                 Output::Notice(notice) => self.links.log.write(notice),
                 Output::Stopped => self.stopped = true,

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use super::admin::{Admin, Keep, Mode, Wishes};
 use super::damping::{self, Damping};
 use super::health::Verdict;
+use super::unit::{Following, News};
+use crate::units::{State, UnitName};
 
 /// What the operator wrote.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,6 +63,15 @@ pub enum Obstacle {
         /// Packets may still come for so long
         left: Duration,
     },
+    /// The unit that it follows does not run, is asked to stop, or was not heard of yet
+    Unit {
+        /// Which unit
+        unit: UnitName,
+        /// What it is like
+        state: State,
+        /// Packets may still come for so long
+        left: Duration,
+    },
     /// It went down too often
     Flapped {
         /// So many times
@@ -84,6 +95,7 @@ impl Obstacle {
         match self {
             Self::Admin { admin: Admin { mode: Mode::Down, .. }, .. } => "admin-down",
             Self::Admin { admin: Admin { mode: Mode::Drain, .. }, .. } => "drain",
+            Self::Unit { .. } => "unit",
             Self::Flapped { .. } => "damping",
             Self::Delayed { .. } => "announce-delay",
         }
@@ -104,6 +116,7 @@ impl fmt::Display for Obstacle {
                 }
                 admin.reason.iter().try_for_each(|reason| write!(f, ": {reason}"))
             }
+            Self::Unit { unit, state, .. } => f.write_str(&state.describe(unit)),
             Self::Flapped { times, within, left } => {
                 let left = rounded(left);
                 write!(f, "went down {times} times within {within:?}, held down for {left:?}")
@@ -121,6 +134,7 @@ pub struct Gate {
     config: Config,
     verdict: Verdict,
     wishes: Wishes,
+    unit: Option<Following>,
     damping: Damping,
     /// From when on no packets are expected, while it is being drained
     drained_at: Option<Instant>,
@@ -137,6 +151,7 @@ impl Gate {
             config,
             verdict: Verdict::Unknown,
             wishes: Wishes::default(),
+            unit: None,
             damping: Damping::new(config.damping),
             drained_at: None,
             delayed_until: None,
@@ -147,7 +162,8 @@ impl Gate {
     /// Takes in the verdict on the service.
     pub fn handle_verdict(&mut self, verdict: Verdict, now: Instant) {
         let before = std::mem::replace(&mut self.verdict, verdict);
-        if (before, verdict) == (Verdict::Up, Verdict::Down) {
+        // Without its unit it cannot but fail, which is not news.
+        if (before, verdict) == (Verdict::Up, Verdict::Down) && !self.is_held_by_unit() {
             self.damping.handle_fall(now);
         }
         if verdict != before {
@@ -161,6 +177,23 @@ impl Gate {
     pub fn set_wishes(&mut self, wishes: Wishes, now: Instant) {
         self.wishes = wishes;
         self.decide(now);
+    }
+
+    /// Follows a unit from now on, or none.
+    pub fn follow(&mut self, unit: Option<Following>, now: Instant) {
+        self.unit = unit;
+        self.decide(now);
+    }
+
+    /// Takes in what has become of the unit that is followed.
+    pub fn set_unit(&mut self, state: State, now: Instant) -> News {
+        let Some(unit) = &mut self.unit else { return News::default() };
+        let news = unit.handle(state);
+        if news.has_crashed && self.verdict == Verdict::Up {
+            self.damping.handle_fall(now);
+        }
+        self.decide(now);
+        news
     }
 
     /// Goes by another configuration. What is under way goes on.
@@ -210,6 +243,12 @@ impl Gate {
         &self.wishes
     }
 
+    /// The unit that is followed.
+    #[must_use]
+    pub fn unit(&self) -> Option<&Following> {
+        self.unit.as_ref()
+    }
+
     /// What stands in the way, if health alone does not decide.
     #[must_use]
     pub fn obstacle(&self, now: Instant) -> Option<Obstacle> {
@@ -219,7 +258,14 @@ impl Gate {
             let admin = admin.clone();
             return Some(Obstacle::Admin { keep, admin, left: left(self.drained_at) });
         }
-        if self.verdict != Verdict::Up {
+        let is_up = self.verdict == Verdict::Up;
+        let in_the_way = |unit: &&Following| unit.holds() || is_up && unit.is_awaited();
+        if let Some(following) = self.unit.as_ref().filter(in_the_way) {
+            let state = following.state().cloned().unwrap_or(State::UNKNOWN);
+            let unit = following.unit().clone();
+            return Some(Obstacle::Unit { unit, state, left: left(self.drained_at) });
+        }
+        if !is_up {
             return None;
         }
         let held = self.damping.until(now);
@@ -230,8 +276,15 @@ impl Gate {
         delayed.map(|until| Obstacle::Delayed { left: left(Some(until)) })
     }
 
+    fn is_held_by_unit(&self) -> bool {
+        self.unit.as_ref().is_some_and(Following::holds)
+    }
+
     fn decide(&mut self, now: Instant) {
         let wish = self.wishes.strongest().map(|(_, admin)| admin.mode);
+        // What stops with its unit is drained, as if the operator had said so.
+        let wish = wish.or_else(|| self.is_held_by_unit().then_some(Mode::Drain));
+        let is_awaited = self.unit.as_ref().is_some_and(Following::is_awaited);
         self.drained_at = match (wish, self.drained_at) {
             (Some(Mode::Drain), None) if self.decision.is_served() => {
                 Some(now + self.config.drain_time)
@@ -246,6 +299,7 @@ impl Gate {
             (Some(_), _) => Decision::Withdraw,
             (None, Verdict::Unknown) => Decision::Wait,
             (None, Verdict::Down) => down,
+            (None, Verdict::Up) if is_awaited => Decision::Wait,
             (None, Verdict::Up) if self.damping.until(now).is_some() => down,
             (None, Verdict::Up) if is_ahead(self.delayed_until) => Decision::Serve,
             (None, Verdict::Up) => Decision::Announce,

@@ -4,6 +4,7 @@ pub mod damping;
 pub mod gate;
 pub mod health;
 pub mod hooks;
+pub mod unit;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use crate::check::schedule::Mode;
 use crate::check::{Check, Failure, Outcome};
 use crate::process::Surroundings;
 use crate::route::{CheckName, Degradation, GroupName, Weight};
+use crate::units::UnitName;
 use health::{Health, Thresholds, Verdict};
 
 /// A service as the operator wrote it.
@@ -34,6 +36,8 @@ pub struct Config {
     pub groups: BTreeMap<GroupName, Require>,
     /// What stands between its verdict and the routers
     pub gate: gate::Config,
+    /// The unit of systemd without which it is not announced, whatever its checks say
+    pub unit: Option<UnitName>,
     /// How it is announced while it is down, if it is then
     pub degraded: Option<Arc<Degradation>>,
     /// What is run when it is announced, and when it is not any more
@@ -179,6 +183,18 @@ impl Service {
         let before = std::mem::take(&mut self.verdict);
         self.judge();
         self.verdict != before
+    }
+
+    /// Forgets what is known about all checks: it is about what is not there any more. Whether the
+    /// verdict changed; the checks are to be started anew.
+    pub fn forget(&mut self) -> bool {
+        for (name, state) in &mut self.checks {
+            let Some(config) = self.config.checks.get(name) else { continue };
+            state.health = Health::new(config.thresholds);
+            state.mode = Mode::default();
+            state.last_failure = None;
+        }
+        std::mem::take(&mut self.verdict) != Verdict::Unknown
     }
 
     /// Takes over a new configuration. Checks that did not change keep what is known about them;

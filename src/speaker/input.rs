@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::route::{PeerName, ServiceName};
 use crate::service::admin::{Admin, Keep};
 use crate::service::hooks::Report;
+use crate::units::{State as UnitState, UnitName};
 use crate::{bfd, check, netlink};
 
 /// A fact.
@@ -30,6 +31,10 @@ pub enum Input {
     Reset(PeerName, String),
     /// The operator wants that with a service, for so long, or nothing any more; it is kept already
     Wish(ServiceName, Keep, Option<Admin>),
+    /// This is what a unit of systemd is like now
+    Unit(UnitName, UnitState),
+    /// Why systemd cannot be asked about units, or (`None`) it can
+    CannotWatchUnits(Option<String>),
     /// All checks are to be probed now, or those of one service
     Probe(Option<ServiceName>),
     /// A service is not to be held down any more for having flapped

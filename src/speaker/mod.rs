@@ -28,6 +28,7 @@ pub mod routes;
 mod services;
 mod shutdown;
 pub mod status;
+mod units;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -40,6 +41,7 @@ use crate::rib::Rib;
 use crate::route::{Family, PeerName, ServiceName};
 use crate::service::admin::Wishes;
 use crate::service::hooks::Queue;
+use crate::units::{State as UnitState, UnitName};
 use notice::{Level, Notice};
 use peers::PeerEntry;
 use received::Received;
@@ -76,6 +78,10 @@ pub struct Speaker {
     gates: BTreeSet<(Instant, ServiceName)>,
     /// What the operator wants, also with services that there are not at present
     wishes: BTreeMap<ServiceName, Wishes>,
+    /// What is known of the units that services follow
+    units: BTreeMap<UnitName, UnitState>,
+    /// Why nothing is, if systemd cannot be asked
+    cannot_watch_units: Option<String>,
     hooks: Queue,
     /// Services of which VIPs are announced, or not any more, since their hooks were told
     hooks_due: BTreeSet<ServiceName>,
@@ -130,6 +136,8 @@ impl Speaker {
             services: BTreeMap::new(),
             gates: BTreeSet::new(),
             wishes: BTreeMap::new(),
+            units: BTreeMap::new(),
+            cannot_watch_units: None,
             hooks: Queue::default(),
             hooks_due: BTreeSet::new(),
             owners: BTreeMap::new(),
@@ -156,6 +164,7 @@ impl Speaker {
         for name in speaker.config.peers.keys().cloned().collect::<Vec<_>>() {
             speaker.add_peer(&name, None, now);
         }
+        speaker.watch_units(&BTreeSet::new());
         speaker.listen();
         speaker.watch_neighbours(false);
         speaker.drain(now);
@@ -206,6 +215,8 @@ impl Speaker {
                 }
             }
             Input::Wish(service, keep, admin) => self.handle_wish(&service, keep, admin, now),
+            Input::Unit(unit, state) => self.handle_unit(&unit, &state, now),
+            Input::CannotWatchUnits(trouble) => self.handle_unit_trouble(trouble),
             Input::Probe(service) => self.probe_now(service.as_ref()),
             Input::Release(service) => self.release(&service, now),
             Input::HookEnded(report) => self.handle_hook_ended(report),

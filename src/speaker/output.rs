@@ -1,6 +1,6 @@
 //! Everything the daemon can ask a driver to do. Octets for peers are not among it: they are pulled
 //! when there is room, see [`Speaker::poll_transmit`](super::Speaker::poll_transmit).
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::notice::Notice;
@@ -9,6 +9,7 @@ use crate::bgp::authentication::Authentication;
 use crate::bgp::transport::Transport;
 use crate::route::{PeerName, ScopedAddress};
 use crate::service::hooks::Run;
+use crate::units::UnitName;
 use crate::{bfd, check, netlink};
 
 /// A wish.
@@ -40,6 +41,8 @@ pub enum Output {
     Netlink(netlink::Request),
     /// Send router advertisements on the interfaces with these numbers and names, and on no others
     Advertise(BTreeMap<u32, String>),
+    /// Tell what becomes of these units of systemd, and of no others
+    WatchUnits(BTreeSet<UnitName>),
     /// For the log
     Notice(Notice),
     /// All is withdrawn and closed: the process may end

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::notice::{Level, Notice};
 use super::peers::{BfdLook, Ongoing, listened_for};
-use super::{Output, Speaker, paths};
+use super::{Output, Speaker, paths, units};
 use crate::bfd::driver::Command as BfdCommand;
 use crate::bgp::connection::Config as SessionConfig;
 use crate::bgp::down::DownReason;
@@ -38,6 +38,7 @@ impl Speaker {
                 Some(_) => {}
             }
         }
+        self.watch_units(&units::followed(&old));
         self.reload_peers(&old, now);
         self.received.touch_all(); // VIPs may have come and gone
         self.notice(Notice::new(Level::Info, "configuration reloaded"));
@@ -77,6 +78,8 @@ impl Speaker {
         self.owners.extend(config.vips.iter().map(|vip| (*vip, name.clone())));
         let Some(entry) = self.services.get_mut(name) else { return };
         entry.gate.configure(config.gate, now);
+        let is_other = self.change_unit(name, config.unit.as_ref(), now);
+        let Some(entry) = self.services.get_mut(name) else { return };
         let result = entry.service.configure(config);
         entry.waiting.retain(|check| !result.stopped.contains(check));
         entry.waiting.extend(result.started.iter().cloned());
@@ -90,7 +93,9 @@ impl Speaker {
             self.stop_check(name, check);
         }
         self.tell_checks(name); // its VIPs may be others
-        if result.service_changed {
+        if is_other {
+            self.renew_checks(name, now);
+        } else if result.service_changed {
             self.handle_verdict(name, now);
         } else {
             self.handle_gate(name, now);

@@ -14,6 +14,8 @@ use crate::service::Service;
 use crate::service::admin::{Keep, Mode};
 use crate::service::gate::{Decision, Gate, Obstacle};
 use crate::service::health::Verdict;
+use crate::service::unit::Following;
+use crate::units::{Activity, UnitName};
 
 /// A service and what goes with it.
 #[derive(Debug)]
@@ -327,10 +329,14 @@ impl Speaker {
     pub(super) fn add_service(&mut self, name: &ServiceName, now: Instant) {
         let Some(config) = self.config.services.get(name).cloned() else { return };
         self.owners.extend(config.vips.iter().map(|vip| (*vip, name.clone())));
+        let mut gate = Gate::new(config.gate);
+        let known = |unit: &UnitName| self.units.get(unit).cloned();
+        let unit = config.unit.clone().map(|unit| Following::new(unit.clone(), known(&unit)));
+        gate.follow(unit, now);
         let entry = ServiceEntry {
             waiting: config.checks.keys().cloned().collect(),
             awaited: 0,
-            gate: Gate::new(config.gate),
+            gate,
             gate_at: None,
             told: None,
             told_hooks: false,
@@ -344,7 +350,7 @@ impl Speaker {
     }
 
     /// Starts a check of a service, in place of what had its name before.
-    fn start_check(&mut self, name: &ServiceName, check: CheckName, now: Instant) {
+    pub(super) fn start_check(&mut self, name: &ServiceName, check: CheckName, now: Instant) {
         self.next_generation += 1;
         let generation = Generation(self.next_generation);
         let Some(entry) = self.services.get_mut(name) else { return };
@@ -416,6 +422,14 @@ fn gate_notice(
             };
             is_news.then_some(notice)
         }
+        (Some(Obstacle::Unit { unit, state, .. }), _) => {
+            let is_told =
+                matches!(before, Some(Obstacle::Unit { state: told, .. }) if told == state);
+            let is_bad = matches!(state.activity, Activity::Failed | Activity::NotFound);
+            let level = if is_bad { Level::Warn } else { Level::Info };
+            let is_news = state.is_known() && !is_told;
+            is_news.then(|| Notice::service(level, name, state.describe(unit)))
+        }
         (Some(flapped @ Obstacle::Flapped { .. }), _) => {
             let is_told = matches!(before, Some(Obstacle::Flapped { .. }));
             (!is_told).then(|| Notice::service(Level::Warn, name, flapped))
@@ -431,6 +445,9 @@ fn gate_notice(
             };
             Some(Notice::service(Level::Info, name, text))
         }
+        (None, Some(Obstacle::Unit { unit, state, .. })) => state.is_known().then(|| {
+            Notice::service(Level::Info, name, format!("{unit} does not hold it back any more"))
+        }),
         (None, _) => None,
     }
 }

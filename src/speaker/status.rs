@@ -24,6 +24,8 @@ use crate::route::{Asn, CheckName, PeerName, ServiceName};
 use crate::service::admin::{Keep, Mode};
 use crate::service::gate::Obstacle;
 use crate::service::health::Verdict;
+use crate::service::unit::Following;
+use crate::units::{Activity, State as UnitState, UnitName};
 
 /// The daemon. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -47,6 +49,9 @@ pub struct Status {
     /// Why routers on an interface cannot find us, if they cannot
     #[serde(default)]
     pub advertise_error: Option<String>,
+    /// Why nothing is known of units, if systemd cannot be asked
+    #[serde(default)]
+    pub units_error: Option<String>,
     /// Why the last reload was refused; the configuration before it is in force
     pub reload_error: Option<String>,
     /// Why metrics are not served where they should be, if they are not
@@ -183,6 +188,9 @@ pub struct ServiceStatus {
     /// What stands between it and the routers, whatever its state
     #[serde(default)]
     pub obstacle: Option<ObstacleStatus>,
+    /// The unit that it follows, if it does
+    #[serde(default)]
+    pub unit: Option<UnitStatus>,
     /// By name
     pub checks: Vec<CheckStatus>,
     /// As configured
@@ -203,6 +211,20 @@ pub struct ObstacleStatus {
     pub left: f64,
     /// The command that takes it away
     pub undo: Option<String>,
+}
+
+/// A unit of systemd that a service follows.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UnitStatus {
+    /// As configured
+    pub name: String,
+    /// What it does
+    pub state: Activity,
+    /// Somebody has asked it to stop or to restart
+    pub stopping: bool,
+    /// In words
+    pub description: String,
 }
 
 /// A check.
@@ -319,6 +341,7 @@ impl Speaker {
             kept_routes: self.received.kept(),
             listen_error: (!listen_error.is_empty()).then(|| listen_error.join("; ")),
             advertise_error: self.cannot_advertise.clone(),
+            units_error: self.cannot_watch_units.clone(),
             reload_error: None,
             metrics_error: None,
             peers: peers.collect(),
@@ -376,6 +399,7 @@ impl Speaker {
             since: clock.date(entry.since),
             reason: entry.service.reason(),
             obstacle: obstacle.map(|obstacle| obstacle_status(name, &obstacle)),
+            unit: entry.gate.unit().map(unit_status),
             checks: checks.collect(),
             vips: vips.map(|vip| self.vip_status(*vip, entry, clock)).collect(),
         }
@@ -456,11 +480,28 @@ fn obstacle_status(service: &ServiceName, obstacle: &Obstacle) -> ObstacleStatus
             };
             (Some(admin.since.clone()), left, Some(undo))
         }
+        Obstacle::Unit { unit, state, left } => (None, left, unit_undo(unit, state.activity)),
         Obstacle::Flapped { left, .. } => (None, left, Some(format!("vipcast release {service}"))),
         Obstacle::Delayed { left } => (None, left, None),
     };
     let (kind, description) = (obstacle.kind().into(), obstacle.to_string());
     ObstacleStatus { kind, description, since, left: left.as_secs_f64(), undo }
+}
+
+fn unit_status(following: &Following) -> UnitStatus {
+    let (unit, state) = (following.unit(), following.state().unwrap_or(&UnitState::UNKNOWN));
+    UnitStatus {
+        name: unit.to_string(),
+        state: state.activity,
+        stopping: state.stopping,
+        description: state.describe(unit),
+    }
+}
+
+/// What does not run can be started, unless it is on its way already.
+fn unit_undo(unit: &UnitName, activity: Activity) -> Option<String> {
+    let is_down = matches!(activity, Activity::Inactive | Activity::Failed);
+    is_down.then(|| format!("systemctl start {unit}"))
 }
 
 fn peer_status(

@@ -16,6 +16,7 @@ mod tcp;
 mod tls;
 mod udp;
 mod unbound;
+mod unit;
 
 use std::time::Duration;
 

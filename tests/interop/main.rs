@@ -11,6 +11,7 @@
 //! | `capabilities` | what both ends can do: RFC 5492, 7313, 8950, 9234 |
 //! | `learned` | routes that the host learns: ECMP, BFD, crash, others' routes |
 //! | `transport` | TTL security, devices, passwords that change, addresses that come late |
+//! | `units` | services that follow a unit of systemd: stop, restart under load, a bus that goes |
 //! | `unnumbered` | peers that are known by their interface: RFC 4861, 8950 |
 //! | `lifecycle` | start, reload, stop, crash, permissions |
 //! | `restart` | graceful restart: RFC 4724, RFC 8538 |
@@ -32,6 +33,7 @@ mod routes;
 mod sessions;
 mod strict;
 mod transport;
+mod units;
 mod unnumbered;
 
 use std::path::{Path, PathBuf};

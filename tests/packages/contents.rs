@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::{EPOCH, packages, run};
 
 /// What both packages have; each has its own kind of licence and change log, too.
-const FILES: [&str; 14] = [
+const FILES: [&str; 15] = [
     "/etc/vipcast/vipcast.toml",
     "/usr/bin/vipcast",
     "/usr/lib/systemd/system/vipcast.service",
@@ -20,6 +20,7 @@ const FILES: [&str; 14] = [
     "/usr/share/doc/vipcast/CHANGELOG.md",
     "/usr/share/doc/vipcast/README.md",
     "/usr/share/doc/vipcast/SECURITY.md",
+    "/usr/share/doc/vipcast/examples/nginx.service.d/vipcast.conf",
     "/usr/share/doc/vipcast/examples/router-bird.conf",
     "/usr/share/doc/vipcast/examples/router-frr.conf",
     "/usr/share/doc/vipcast/examples/web-host.toml",

@@ -13,6 +13,7 @@ mod routes;
 mod services;
 mod status;
 mod strict;
+mod units;
 mod unnumbered;
 mod vips;
 mod world;

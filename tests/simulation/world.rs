@@ -38,6 +38,7 @@ use vipcast::speaker::notice::Notice;
 use vipcast::speaker::routes::{PeerRoutes, Snapshot};
 use vipcast::speaker::status::{Clock, Status};
 use vipcast::speaker::{Input, Output, Speaker};
+use vipcast::units::UnitName;
 
 /// The host's end of every link; the routers are 10.0.0.1, 10.0.0.2 and so on.
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 21);
@@ -183,6 +184,8 @@ pub(crate) struct World {
     /// Our addresses towards the routers, as far as the kernel knows a way
     pub(crate) reachable: Vec<Ipv4Addr>,
     pub(crate) password: Reread,
+    /// The units of systemd that the daemon follows
+    pub(crate) units: BTreeSet<UnitName>,
     /// Why the kernel refuses to add addresses
     pub(crate) refuse_addresses: Option<String>,
     /// What was logged
@@ -246,6 +249,7 @@ impl World {
             route_requests: Vec::new(),
             reachable: vec![HOST],
             password: Reread::Same,
+            units: BTreeSet::new(),
             refuse_addresses: None,
             log: Vec::new(),
             requests: Vec::new(),
@@ -639,6 +643,7 @@ impl World {
             Output::Netlink(request) => self.ask_kernel(request),
             Output::FindRouterId(_) => self.feed(Input::RouterId(self.reachable.clone())),
             Output::Notice(notice) => self.log.push(notice),
+            Output::WatchUnits(units) => self.units = units,
             Output::Stopped => self.stopped = true,
             Output::CountAcknowledged(peer, serial) => {
                 let taken = self.routers.get(&peer).map_or(0, |router| router.taken);

@@ -8,6 +8,7 @@ mod tcp;
 mod tls;
 mod trust;
 mod udp;
+mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -60,6 +61,7 @@ const KINDS: &[Kind] = &[
     kind("tls", "\"203.0.113.5:443\"", tls::read, REPEATED),
     kind("dns", "\"203.0.113.5:53\"", dns::read, REPEATED),
     kind("file", "\"/run/web.up\"", file::read, ONCE),
+    kind("unit", "\"nginx.service\"", unit::read, ONCE),
     kind("exec", "[\"/usr/lib/web/check\"]", exec::read, REPEATED),
 ];
 
@@ -73,7 +75,7 @@ const fn kind(
 }
 
 /// Keys that say kinds of later versions, or go with them.
-const LATER: &[&str] = &["grpc", "unit"];
+const LATER: &[&str] = &["grpc"];
 
 /// The keys of which a check has one.
 pub(super) fn kinds() -> impl Iterator<Item = &'static str> {

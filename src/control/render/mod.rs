@@ -11,7 +11,10 @@ use crate::route::{CheckName, ServiceName};
 use crate::service::health::Verdict;
 use crate::speaker::received::Accepted;
 use crate::speaker::routes::{NotSent, PeerRoutes, SentRoute};
-use crate::speaker::status::{CheckStatus, Down, PeerStatus, ServiceStatus, Status, VipStatus};
+use crate::speaker::status::{
+    CheckStatus, Down, PeerStatus, ServiceStatus, Status, UnitStatus, VipStatus,
+};
+use crate::units::Activity;
 
 pub use bfd::bfd;
 
@@ -164,8 +167,14 @@ impl Page {
             let text = format!("{routes} from before the start, until the routers announce theirs");
             self.marked(0, Mark::Open, &text);
         }
-        for error in
-            status.listen_error.iter().chain(&status.advertise_error).chain(&status.metrics_error)
+        for error in [
+            &status.listen_error,
+            &status.advertise_error,
+            &status.metrics_error,
+            &status.units_error,
+        ]
+        .into_iter()
+        .flatten()
         {
             self.marked(0, Mark::Bad, error);
         }
@@ -252,12 +261,30 @@ impl Page {
             }
             self.line(4, &text);
         }
+        if let Some(unit) = &service.unit {
+            self.unit(unit);
+        }
         for check in &service.checks {
             self.check(check);
         }
         for vip in &service.vips {
             self.vip(vip, service.obstacle.is_some());
         }
+    }
+
+    fn unit(&mut self, unit: &UnitStatus) {
+        let (mark, state) = match unit.state {
+            Activity::Active if unit.stopping => (Mark::Open, "active, asked to stop"),
+            Activity::Active => (Mark::Good, "active"),
+            Activity::Reloading => (Mark::Good, "reloading"),
+            Activity::Activating => (Mark::Open, "activating"),
+            Activity::Deactivating => (Mark::Open, "deactivating"),
+            Activity::Inactive => (Mark::Bad, "inactive"),
+            Activity::Failed => (Mark::Bad, "failed"),
+            Activity::NotFound => (Mark::Bad, "there is no such unit"),
+            Activity::Unknown => (Mark::Open, "not known"),
+        };
+        self.marked(4, mark, &format!("unit {}  {state}", unit.name));
     }
 
     fn check(&mut self, check: &CheckStatus) {

@@ -3,6 +3,7 @@
 mod gate;
 mod health;
 mod service;
+mod unit;
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};

@@ -29,6 +29,7 @@ fn config(require: Require, checks: &[(&str, CheckConfig)]) -> Config {
         keep_address: true,
         hooks: None,
         gate: gate(),
+        unit: None,
         weight: None,
         degraded: None,
         groups: BTreeMap::new(),
