@@ -69,6 +69,31 @@ fn sessions_come_up_with_the_timers_of_both_ends_and_stay_up() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and network namespaces: sudo lab/test"]
+fn timers_that_a_reload_changes_are_the_routers_too_and_the_session_stays_up() -> Result<()> {
+    with_each(&WITH_BFD, |kind| {
+        let fabric = pair_with(router(kind, timers(300, 3)))?;
+        let text = peers(&fabric, 1) + POOLS + WEB;
+        let daemon = start(&fabric, 1, &text)?;
+        wait_up(&fabric, timers(300, 3))?;
+        wait_status(&daemon, "BFD and BGP are up", is_up)?;
+        // Slower than the router would like to be, and back: either way by a Poll Sequence.
+        for interval in [700, 300] {
+            daemon.write_configuration(&text.replace("300ms", &format!("{interval}ms")))?;
+            daemon.reload()?;
+            wait_up(&fabric, timers(interval, 3))?;
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        let shown: Value = serde_json::from_str(&daemon.vipcast(["bfd", "tor1", "--json"])?)?;
+        let session = &shown[0]["session"];
+        ensure!(session["ups"] == 1 && session["downs"] == 0, "{shown:#}");
+        let status = daemon.status()?;
+        ensure!(is_up(&status) && status["peers"][0]["sessions"] == 1, "{status:#}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: sudo lab/test"]
 fn bfd_down_takes_bgp_down_at_once_and_both_come_back() -> Result<()> {
     with_each(&WITH_BFD, |kind| {
         let fabric = pair_with(router(kind, timers(300, 3)))?;
